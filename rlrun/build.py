@@ -1,0 +1,105 @@
+"""From a checked recipe to a running experiment; `train`, `resume` and `eval` all build here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlrun.algos.base import Algorithm, Setting
+from rlrun.clock import Clock
+from rlrun.config import plain
+from rlrun.data.collector import Collector
+from rlrun.device import choose_device
+from rlrun.envs.adapter import GymnasiumEnv
+from rlrun.envs.base import VecEnv
+from rlrun.experiment import Experiment, Periods
+from rlrun.logger.base import Logger, LoggerSet
+from rlrun.logger.base import build as build_logger
+from rlrun.logger.jsonl import Jsonl
+from rlrun.rundir import RunFolder
+from rlrun.schema import Recipe
+from rlrun.types import EnvSpec
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What can be built, and can fail for a user's mistake, before a folder exists."""
+
+    env: GymnasiumEnv
+    algorithm: Algorithm
+    device: torch.device
+    device_reason: str
+
+
+def build_parts(recipe: Recipe) -> Parts:
+    """Build environments and algorithm from the seed. Raises ConfigError for what cannot be."""
+    run = recipe.run
+    torch.set_num_threads(run.threads)
+    torch.manual_seed(run.seed)
+    env = GymnasiumEnv(run.env, run.num_envs)
+    try:
+        device, reason = choose_device(run.device.name, env.spec.obs_space)
+        algorithm = build_algorithm(recipe, env.spec, device)
+    except BaseException:
+        env.close()
+        raise
+    return Parts(env, algorithm, device, reason)
+
+
+def build_algorithm(recipe: Recipe, spec: EnvSpec, device: torch.device) -> Algorithm:
+    """Build the algorithm for the number of environments it was configured with."""
+    setting = Setting(replace(spec, num_envs=recipe.run.num_envs), recipe.network, device)
+    return recipe.algorithm(recipe.algorithm_config, setting)
+
+
+def assemble(
+    recipe: Recipe,
+    parts: Parts,
+    folder: RunFolder,
+    say: Callable[[str], None],
+    console: Logger | None,
+    *,
+    resumes: int = 0,
+    metrics_bytes: int = 0,
+) -> Experiment:
+    """Join the parts, the folder and the loggers to an experiment ready for the loop."""
+    run = recipe.run
+    seeds = np.random.SeedSequence([run.seed, 0, resumes]).generate_state(1)
+    metrics_file = Jsonl(folder.path / "metrics.jsonl", keep_bytes=metrics_bytes)
+    loggers: dict[str, Logger] = {"jsonl": metrics_file}
+    if console is not None:
+        loggers["console"] = console
+    values = recipe.plain()
+    for name, options in run.logger.items():
+        if name != "console":
+            loggers[name] = build_logger(name, options or {}, folder.path, values)
+    initial_carry = parts.algorithm.initial_carry
+    return Experiment(
+        periods=Periods(**{each.name: getattr(run, each.name) for each in fields(Periods)}),
+        description=describe(recipe),
+        algorithm=parts.algorithm,
+        env=parts.env,
+        make_eval_env=lambda count: make_env(recipe, count),
+        collector=Collector(parts.env, initial_carry, parts.device, int(seeds[0])),
+        clock=Clock(run.total_timesteps),
+        device=parts.device,
+        folder=folder,
+        metrics_file=metrics_file,
+        loggers=LoggerSet(loggers, lambda text: say(f"warning: {text}")),
+        say=say,
+    )
+
+
+def make_env(recipe: Recipe, count: int, render_mode: str | None = None) -> GymnasiumEnv:
+    """Make environments apart from those of training, as an evaluation needs them."""
+    return GymnasiumEnv(recipe.run.env, count, render_mode=render_mode)
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """Return what `policy.json` holds: enough to build the policy without the run around it."""
+    return {"config": recipe.plain()}
+
+

@@ -1,0 +1,228 @@
+"""From command-line words to one plain mapping; with `build`, the only room that knows Hydra.
+
+Groups (`algo=ppo`) are composed by Hydra. Single values (`algo.gamma=0.9`) are applied afterwards
+without Hydra's structure check, so that the schema, which knows types and ranges, reports every
+fault of a command in one message instead of the first one with advice to "use +key".
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rlrun.conf_dir import choices, conf_dir
+from rlrun.config import ConfigError, Problem, near_miss
+from rlrun.env_source import register
+
+GROUPS = ("algo", "env", "network", "device", "logger", "preset", "experiment")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A command's configuration: plain values, where they came from, and faults found so far."""
+
+    values: dict[str, Any]
+    overrides: list[str]
+    preset: str
+    preset_changes: dict[str, Any]
+    problems: list[Problem] = field(default_factory=list)
+    doubtful: tuple[str, ...] = ()
+    """Groups whose choice was unknown; a near miss stands in, and their keys prove nothing."""
+
+
+def compose(arguments: list[str], config_dirs: list[Path]) -> Composed:
+    """Compose one run. Raises ConfigError only where the words cannot be parsed at all."""
+    with _hydra(config_dirs):
+        return _compose(_parse(arguments), config_dirs)
+
+
+def compose_sweep(arguments: list[str], config_dirs: list[Path]) -> list[Composed]:
+    """Compose every job of a sweep, in the order of the grid."""
+    with _hydra(config_dirs):
+        parsed = _parse(arguments)
+        try:
+            batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+        except HydraException as fault:
+            raise ConfigError(Problem("", _first_line(fault))) from fault
+        jobs = [list(job) for batch in batches for job in batch]
+        return [_compose(_parse(job), config_dirs) for job in jobs]
+
+
+def to_yaml(values: dict[str, Any]) -> str:
+    """Return the configuration as YAML for people to read."""
+    return str(OmegaConf.to_yaml(OmegaConf.create(values)))
+
+
+@contextmanager
+def _hydra(config_dirs: list[Path]) -> Iterator[None]:
+    register()
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise ConfigError(Problem("--config-dir", f"{folder} is not a folder"))
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield
+
+
+def _parse(arguments: list[str]) -> list[Override]:
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create(config_loader=loader)
+    problems, parsed = [], []
+    for word in arguments:
+        try:
+            parsed += parser.parse_overrides([word])
+        except HydraException as fault:
+            hint = "; write key=value" if "=" not in word else f": {_first_line(fault)}"
+            problems.append(Problem(word, f"cannot be read{hint}"))
+    if problems:
+        raise ConfigError(*problems)
+    return parsed
+
+
+def _compose(parsed: list[Override], config_dirs: list[Path]) -> Composed:
+    problems: list[Problem] = []
+    doubtful: list[str] = []
+    groups: list[str] = []
+    values: list[Override] = []
+    for override in parsed:
+        if override.is_sweep_override():
+            problem = "several values in one run; add -m to run one job for each"
+            problems.append(Problem(override.key_or_group, problem))
+        elif override.key_or_group in GROUPS:
+            groups += _group(override, config_dirs, problems, doubtful)
+        else:
+            values.append(override)
+    config, preset, changes = _apply_preset(groups, config_dirs, problems)
+    for override in values:
+        _apply_value(config, override, problems)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as fault:
+        raise ConfigError(Problem("", _first_line(fault))) from fault
+    assert isinstance(plain, dict)
+    plain["preset"] = preset
+    words = [override.input_line or "" for override in parsed]
+    changes = {key: value for key, value in changes.items() if not _overridden(key, values)}
+    return Composed(plain, words, preset, changes, problems, tuple(doubtful))  # type: ignore[arg-type]
+
+
+def _group(
+    override: Override, config_dirs: list[Path], problems: list[Problem], doubtful: list[str]
+) -> list[str]:
+    """Return the words that choose a group for Hydra; note unknown choices, and stand one in."""
+    group, chosen = override.key_or_group, override.value()
+    if override.is_delete() or isinstance(chosen, dict):
+        problems.append(Problem(group, "names a group: choose one, as in algo=ppo"))
+        return []
+    if group == "env" or chosen is None:
+        return [f"{group}={_quote(chosen)}"]
+    names = choices(group, [conf_dir(), *config_dirs])
+    if group == "preset":
+        names = ["auto", *names]
+    wanted = [str(name) for name in chosen] if isinstance(chosen, list) else [str(chosen)]
+    for name in wanted:
+        if name not in names:
+            hint = near_miss(name, names) or f"; there are {', '.join(names)}"
+            problems.append(Problem(group, f"{name!r} does not exist{hint}"))
+            doubtful.append(group)
+    if not set(wanted) <= set(names):
+        stand_in = near_miss(wanted[0], names).removeprefix("; did you mean ").rstrip("?")
+        return [f"{group}={stand_in}"] if stand_in and group != "logger" else []
+    return [f"{group}=[{','.join(wanted)}]" if isinstance(chosen, list) else f"{group}={chosen}"]
+
+
+def _apply_preset(
+    groups: list[str], config_dirs: list[Path], problems: list[Problem]
+) -> tuple[DictConfig, str, dict[str, Any]]:
+    """Compose without and, where there is one, with the preset; return what it changed, too."""
+    asked = next((word[7:] for word in reversed(groups) if word.startswith("preset=")), "auto")
+    groups = [word for word in groups if not word.startswith("preset=")]
+    base, chosen = _run_hydra(groups, config_dirs, problems)
+    names = choices("preset", [conf_dir(), *config_dirs])
+    preset = f"{chosen['algo']}/{chosen['env']}" if asked == "auto" else asked
+    if preset not in names or preset == "none":
+        return base, "none", {}
+    tuned, _ = _run_hydra([*groups, f"preset={preset}"], config_dirs, problems)
+    if any(word.startswith("network=") for word in groups):
+        tuned.network = base.network  # sizes tuned for one network say nothing about another
+    before, after = _flat(base), _flat(tuned)
+    changes = {key: value for key, value in after.items() if before.get(key, base) != value}
+    return tuned, preset, changes
+
+
+def _run_hydra(
+    groups: list[str], config_dirs: list[Path], problems: list[Problem]
+) -> tuple[DictConfig, dict[str, str]]:
+    places = [*(f"file://{folder.resolve()}" for folder in config_dirs), "gymnasium://"]
+    path = ",".join(f'"{place}"' for place in places)
+    try:
+        config = hydra_compose(
+            "train", [*groups, f"hydra.searchpath=[{path}]"], return_hydra_config=True
+        )
+    except (HydraException, OmegaConfBaseException) as fault:
+        raise ConfigError(*problems, Problem("", _first_line(fault))) from fault
+    chosen = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
+    OmegaConf.set_struct(config, False)
+    OmegaConf.set_readonly(config, False)
+    del config["hydra"]
+    return config, chosen
+
+
+def _apply_value(config: DictConfig, override: Override, problems: list[Problem]) -> None:
+    key = override.key_or_group
+    try:
+        if override.is_delete():
+            parent, _, last = key.rpartition(".")
+            place = OmegaConf.select(config, parent) if parent else config
+            if not isinstance(place, DictConfig) or last not in place:
+                raise KeyError(key)
+            del place[last]
+        else:
+            OmegaConf.update(config, key, override.value(), merge=False, force_add=True)
+    except KeyError:
+        problems.append(Problem(key, "cannot be removed: there is no such key"))
+    except (OmegaConfBaseException, TypeError, ValueError, AttributeError, AssertionError):
+        parent = key.rpartition(".")[0]
+        problems.append(Problem(key, f"{parent} is a single value and holds no keys"))
+
+
+def _flat(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=False)
+    rows: dict[str, Any] = {}
+
+    def visit(prefix: str, value: Any) -> None:
+        if isinstance(value, dict) and value:
+            for key, part in value.items():
+                visit(f"{prefix}{key}.", part)
+        else:
+            rows[prefix[:-1]] = value
+
+    visit("", plain)
+    return rows
+
+
+def _overridden(key: str, values: list[Override]) -> bool:
+    names = [override.key_or_group for override in values]
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def _quote(value: Any) -> str:
+    return "null" if value is None else f"'{value}'"
+
+
+def _first_line(fault: Exception) -> str:
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    return lines[0] if lines else type(fault).__name__
+
+

@@ -1,0 +1,1 @@
+"""The path of the data: from environments to fragments, episodes and minibatches."""

@@ -1,0 +1,196 @@
+"""Drives a policy through environments and hands out fragments.
+
+The collector owns the stepping state: the observation to act on, the policy's carry and the
+statistics of unfinished episodes. Its buffers are allocated once and written in place; the true
+successor costs a copy only where an episode ended, elsewhere it is the next row.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlrun.envs.base import VecEnv
+from rlrun.types import ActFn, Carry, Decision, Fragment, Obs, Step, map_obs
+
+STATISTICS_WINDOW = 100  # episodes in rollout/ep_rew_mean, as in Stable-Baselines3
+
+
+class Collector:
+    """Collects fragments from one vectorised environment onto one device."""
+
+    def __init__(
+        self,
+        env: VecEnv,
+        initial_carry: Callable[[int], Carry],
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        self.env, self.device = env, device
+        self._num_envs = env.spec.num_envs
+        self._obs = self._place(env.reset(seed))
+        self._carry = initial_carry(self._num_envs)
+        self._statistics = EpisodeStatistics(self._num_envs)
+        self._buffers: Buffers | None = None
+
+    @torch.no_grad()
+    def collect(self, act: ActFn, horizon: int) -> Fragment:
+        """Take `horizon` steps in every environment; the fragment is valid until the next call.
+
+        A horizon of 0 takes none and gives a fragment of length 0.
+        """
+        first_carry = tuple(part.clone() for part in self._carry)
+        obs, carry = self._obs, self._carry
+        buffers, ends = self._buffers, []
+        for t in range(horizon):
+            decision = act(obs, carry)
+            step = self.env.step(decision.action)
+            if buffers is None or buffers.horizon != horizon:
+                buffers = self._buffers = Buffers(horizon, obs, decision, step, self.device)
+            buffers.write(t, obs, decision, step)
+            carry = decision.carry
+            if step.next_obs is not step.obs:
+                ends.append((t, step.next_obs))
+                if carry:
+                    carry = reset_carry(carry, (step.terminated | step.truncated).to(self.device))
+            obs = self._place(step.obs)
+        self._obs, self._carry = obs, carry
+        if buffers is None or horizon == 0:
+            return self._empty_fragment(first_carry)
+        buffers.finish(obs, ends)
+        fragment = buffers.fragment(first_carry)
+        self._statistics.absorb(fragment.reward, fragment.done)
+        return fragment
+
+    def episodes(self) -> dict[str, float]:
+        """Return the mean return and length of the last 100 finished episodes, if any."""
+        return self._statistics.summary()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what survives an environment reset: the statistics of finished episodes."""
+        return self._statistics.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the statistics back."""
+        self._statistics.load_state_dict(state)
+
+    def _place(self, obs: Obs) -> Obs:
+        placed: Obs = map_obs(lambda leaf: leaf.to(self.device), obs)
+        return placed
+
+    def _empty_fragment(self, carry: Carry) -> Fragment:
+        none = torch.zeros(0, self._num_envs, device=self.device)
+        flags = none.bool()
+        return Fragment(self._obs, none, none, self._obs, flags, flags, carry, {})
+
+
+class Buffers:
+    """One fragment's storage, shaped after the first step it sees."""
+
+    def __init__(
+        self, horizon: int, obs: Obs, decision: Decision, step: Step, device: torch.device
+    ) -> None:
+        def like(leaf: Tensor) -> Tensor:
+            return torch.zeros((horizon, *leaf.shape), dtype=leaf.dtype, device=device)
+
+        self.horizon = horizon
+        self.obs: Obs = map_obs(like, obs)
+        self.next_obs: Obs = map_obs(like, obs)
+        self.action, self.reward = like(decision.action), like(step.reward)
+        self.terminated, self.truncated = like(step.terminated), like(step.truncated)
+        self.extra = {key: like(value) for key, value in decision.extra.items()}
+
+    def write(self, t: int, obs: Obs, decision: Decision, step: Step) -> None:
+        """Store step t."""
+        if isinstance(obs, dict):
+            map_obs(lambda buffer, leaf: buffer[t].copy_(leaf), self.obs, obs)
+        else:
+            self.obs[t] = obs  # type: ignore[index]
+        self.action[t] = decision.action
+        self.reward[t] = step.reward
+        self.terminated[t] = step.terminated
+        self.truncated[t] = step.truncated
+        for key, value in decision.extra.items():
+            self.extra[key][t] = value
+
+    def finish(self, last_obs: Obs, ends: list[tuple[int, Obs]]) -> None:
+        """Fill in the successors: the next row, or what was seen where an episode ended."""
+
+        def shift(successor: Tensor, obs: Tensor, last: Tensor) -> None:
+            successor[:-1] = obs[1:]
+            successor[-1] = last
+
+        map_obs(shift, self.next_obs, self.obs, last_obs)
+        for t, next_obs in ends:
+            map_obs(lambda successor, leaf, t=t: successor[t].copy_(leaf), self.next_obs, next_obs)
+
+    def fragment(self, carry: Carry) -> Fragment:
+        """Return the storage as a fragment, without copying."""
+        return Fragment(
+            self.obs,
+            self.action,
+            self.reward,
+            self.next_obs,
+            self.terminated,
+            self.truncated,
+            carry,
+            self.extra,
+        )
+
+
+class EpisodeStatistics:
+    """Returns and lengths of the last finished episodes, counted over fragments."""
+
+    def __init__(self, num_envs: int) -> None:
+        self._running_return = torch.zeros(num_envs, dtype=torch.float64)
+        self._running_length = torch.zeros(num_envs, dtype=torch.int64)
+        self._returns: deque[float] = deque(maxlen=STATISTICS_WINDOW)
+        self._lengths: deque[int] = deque(maxlen=STATISTICS_WINDOW)
+
+    def absorb(self, reward: Tensor, done: Tensor) -> None:
+        """Take in a fragment's `[T, N]` rewards and ends; cost grows with the episodes ended."""
+        reward, done = reward.cpu(), done.cpu()
+        if len(done) == 1:
+            sums, start = reward, -1
+        else:
+            sums = reward.double().cumsum(0)
+        ended = done.nonzero().tolist()
+        first: dict[int, int] = {}
+        for t, n in ended:
+            since = first.get(n, -1)
+            earned = float(sums[t, n]) - (float(sums[since, n]) if since >= 0 else 0.0)
+            self._returns.append(float(self._running_return[n]) + earned)
+            self._lengths.append(int(self._running_length[n]) + t - since)
+            self._running_return[n], self._running_length[n] = 0.0, 0
+            first[n] = t
+        self._running_return += sums[-1]
+        self._running_length += len(done)
+        for n, start in first.items():
+            self._running_return[n] -= sums[start, n]
+            self._running_length[n] -= start + 1
+
+    def summary(self) -> dict[str, float]:
+        """Return the means, or nothing before the first episode ended."""
+        if not self._returns:
+            return {}
+        return {
+            "rollout/ep_rew_mean": sum(self._returns) / len(self._returns),
+            "rollout/ep_len_mean": sum(self._lengths) / len(self._lengths),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the finished episodes; unfinished ones do not survive an environment reset."""
+        return {"returns": list(self._returns), "lengths": list(self._lengths)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the finished episodes back."""
+        self._returns.extend(float(value) for value in state["returns"])
+        self._lengths.extend(int(value) for value in state["lengths"])
+
+
+def reset_carry(carry: Carry, done: Tensor) -> Carry:
+    """Return the carry with zeros, an episode's start, where `done` `[N]`."""
+    keep = ~done
+    return tuple(part * keep.view(-1, *[1] * (part.ndim - 1)) for part in carry)

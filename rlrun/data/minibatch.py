@@ -1,0 +1,37 @@
+"""Shuffled minibatches of a fragment's rows."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rlrun.types import Obs, map_obs
+
+
+def flat_rows(**columns: Obs) -> dict[str, Obs]:
+    """Merge the time and environment axes of each column: `[T, N, ...]` to `[T * N, ...]`."""
+    return {
+        name: map_obs(lambda leaf: leaf.flatten(0, 1), column) for name, column in columns.items()
+    }
+
+
+def minibatches(rows: Mapping[str, Obs], size: int) -> list[dict[str, Obs]]:
+    """Return batches of `size` rows in a random order, together all rows once.
+
+    All columns are permuted in one go, so that each batch is a slice without a copy.
+    """
+    first = next(iter(rows.values()))
+    leaf = first if isinstance(first, Tensor) else next(iter(first.values()))
+    order = torch.randperm(len(leaf), device=leaf.device)
+    columns: dict[str, list[Obs]] = {}
+    for name, column in rows.items():
+        shuffled = map_obs(lambda leaf: leaf.index_select(0, order), column)
+        columns[name] = _chunks(shuffled, size)
+    return [dict(zip(columns, batch, strict=True)) for batch in zip(*columns.values(), strict=True)]
+
+
+def _chunks(column: Obs, size: int) -> list[Obs]:
+    if isinstance(column, Tensor):
+        return list(column.split(size))
+    parts = {key: leaf.split(size) for key, leaf in column.items()}
+    return [dict(zip(parts, chunk, strict=True)) for chunk in zip(*parts.values(), strict=True)]

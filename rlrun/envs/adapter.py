@@ -1,0 +1,143 @@
+"""Any Gymnasium environment, vectorised, as a `VecEnv`.
+
+Gymnasium's default autoreset inserts a junk step after each episode; here it always runs in
+same-step mode, where the true last observation comes in `infos["final_obs"]`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from torch import Tensor
+
+from rlrun.config import option
+from rlrun.envs.base import spread_seed
+from rlrun.envs.registry import make_env
+from rlrun.envs.spaces import action_writer, adapt_obs_space, obs_reader
+from rlrun.types import EnvSpec, Obs, Step, TabularModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvConfig:
+    """Options of the group `env`."""
+
+    name: str = option("the name presets and folders go by")
+    id: str = option("Gymnasium's id, with its namespace or module")
+    kwargs: dict[str, Any] = option("handed to gymnasium.make")
+    vectorization: Literal["auto", "sync", "async"] = option(
+        "one process, or one a environment; auto takes one: processes lose on cheap environments"
+    )
+
+
+class GymnasiumEnv:
+    """N copies of a Gymnasium environment.
+
+    Raises ConfigError where the environment cannot be made or its spaces are not supported.
+    """
+
+    def __init__(
+        self, config: EnvConfig, num_envs: int, *, render_mode: str | None = None
+    ) -> None:
+        kwargs = {**config.kwargs, **({"render_mode": render_mode} if render_mode else {})}
+        make = partial(make_env, config.id, kwargs)
+        self._env = _vectorize(make, num_envs, config.vectorization)
+        space = self._env.single_observation_space
+        self._read = obs_reader(space)
+        self._write = action_writer(self._env.single_action_space)
+        self.spec = EnvSpec(
+            name=config.name,
+            num_envs=num_envs,
+            obs_space=adapt_obs_space(space),
+            action_space=self._env.single_action_space,
+            model=_model_of(self._env),
+        )
+
+    def reset(self, seed: int) -> Obs:
+        """Start an episode in every environment."""
+        obs, _ = self._env.reset(seed=spread_seed(seed, self.spec.num_envs))
+        return self._read(obs)
+
+    def step(self, action: Tensor) -> Step:
+        """Take one step in every environment, resetting those that end."""
+        obs, reward, terminated, truncated, info = self._env.step(self._write(action))
+        now = self._read(obs)
+        following, success = now, None
+        if "_final_obs" in info:
+            following, success = self._successor(obs, info), _success(info)
+        return Step(
+            now,
+            torch.from_numpy(np.asarray(reward, dtype=np.float32)),
+            torch.from_numpy(terminated),
+            torch.from_numpy(truncated),
+            following,
+            success,
+        )
+
+    def render(self) -> Any:
+        """Return the first environment's picture, `[height, width, 3]` uint8."""
+        frames: Any = self._env.render()
+        return frames[0]
+
+    def close(self) -> None:
+        """Release processes and windows."""
+        self._env.close()
+
+    def _successor(self, obs: Any, info: dict[str, Any]) -> Obs:
+        """Return the observations with those of finished episodes put in place of the resets."""
+        finals, ended = info["final_obs"], np.flatnonzero(info["_final_obs"])
+        return self._read(_replace(obs, {int(i): finals[i] for i in ended}))
+
+
+def _vectorize(
+    make: Callable[[], gym.Env[Any, Any]], num_envs: int, mode: str
+) -> VectorEnv[Any, Any, Any]:
+    # copy=False: the adapter copies once, into tensors of its own
+    kind = AsyncVectorEnv if mode == "async" else SyncVectorEnv
+    return kind([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def _replace(batch: Any, rows: dict[int, Any]) -> Any:
+    """Return a copy of a batched observation with some environments' rows replaced."""
+    if isinstance(batch, dict):
+        keys = batch.keys()
+        return {key: _replace(batch[key], {i: r[key] for i, r in rows.items()}) for key in keys}
+    if isinstance(batch, tuple):
+        parts = enumerate(batch)
+        return tuple(_replace(part, {i: r[k] for i, r in rows.items()}) for k, part in parts)
+    batch = np.array(batch)
+    for index, row in rows.items():
+        batch[index] = row
+    return batch
+
+
+def _success(info: dict[str, Any]) -> Tensor | None:
+    final = info.get("final_info", {})
+    for key in ("is_success", "success"):
+        if key in final:
+            return torch.from_numpy(np.asarray(final[key]).astype(bool))
+    return None
+
+
+def _model_of(env: VectorEnv[Any, Any, Any]) -> TabularModel | None:
+    """Read the transition table of toy-text environments: P[s][a] = [(p, s', r, terminated)]."""
+    first = getattr(env, "envs", [None])[0]
+    table = getattr(getattr(first, "unwrapped", None), "P", None)
+    if not isinstance(table, dict):
+        return None
+    states, actions = len(table), len(table[0])
+    probability = torch.zeros(states, actions, states, dtype=torch.float64)
+    continuation = torch.zeros_like(probability)
+    reward = torch.zeros(states, actions, dtype=torch.float64)
+    for s, by_action in table.items():
+        for a, outcomes in by_action.items():
+            for p, following, gain, terminated in outcomes:
+                probability[s, a, following] += p
+                reward[s, a] += p * gain
+                if not terminated:
+                    continuation[s, a, following] += p
+    return TabularModel(probability, reward, continuation)

@@ -1,0 +1,1 @@
+"""The mathematics: pure functions on tensors, tested against numbers worked out by hand."""

@@ -1,0 +1,69 @@
+"""Returns and advantages over fragments `[T, N]`.
+
+The recursion is cut where an episode ended (`done`); the bootstrap is cut only where the task
+ended (`terminated`), so a time limit is bootstrapped with the value of the true successor.
+"""
+
+import torch
+from torch import Tensor
+
+
+def generalized_advantage(
+    reward: Tensor,
+    value: Tensor,
+    next_value: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Return generalised advantage estimates, `[T, N]`.
+
+    A_t = delta_t + gamma lambda (1 - done_t) A_{t+1} with
+    delta_t = r_t + gamma (1 - terminated_t) V(s'_t) - V(s_t).
+
+    `value` is V(s_t), `next_value` V of the true successor; all arguments are `[T, N]`.
+    Source: Schulman et al. 2016, "High-dimensional continuous control using GAE", eq. 11-16.
+    """
+    same_shape(reward, value, next_value, terminated, truncated)
+    delta = reward + gamma * next_value * ~terminated - value
+    return decayed_sum(delta, gamma * gae_lambda * ~(terminated | truncated))
+
+
+def discounted_return(reward: Tensor, done: Tensor, gamma: float, bootstrap: Tensor) -> Tensor:
+    """Return G_t = r_t + gamma (1 - done_t) G_{t+1}, `[T, N]`.
+
+    `bootstrap` `[T, N]` is added, discounted, to the reward of each step at which the sum is cut:
+    where `done`, and at the last step of the fragment. Zeros give plain Monte-Carlo returns.
+    Source: Sutton & Barto 2018, eq. 3.8 and 3.9.
+    """
+    same_shape(reward, done, bootstrap)
+    cut = done.clone()
+    cut[-1] = True
+    return decayed_sum(reward + gamma * bootstrap * cut, gamma * ~done)
+
+
+def decayed_sum(term: Tensor, decay: Tensor) -> Tensor:
+    """Return y_t = term_t + decay_t * y_{t+1} along the first axis, with y_T = 0; `[T, ...]`."""
+    same_shape(term, decay)
+    running = torch.zeros_like(term[0])
+    rows = []
+    for now, fade in zip(reversed(term.unbind(0)), reversed(decay.unbind(0)), strict=True):
+        running = torch.addcmul(now, fade, running)
+        rows.append(running)
+    return torch.stack(rows[::-1])
+
+
+def explained_variance(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return 1 - Var(target - prediction) / Var(target), a scalar; NaN for a constant target."""
+    same_shape(prediction, target)
+    variance = target.var(correction=0)
+    residual = (target - prediction).var(correction=0)
+    return torch.where(variance > 0, 1 - residual / variance, torch.nan)
+
+
+def same_shape(*tensors: Tensor) -> None:
+    """Raise ValueError unless all shapes are equal: a silent broadcast is the commonest bug."""
+    shapes = {tensor.shape for tensor in tensors}
+    if len(shapes) > 1:
+        raise ValueError(f"shapes differ: {[tuple(tensor.shape) for tensor in tensors]}")

@@ -1,0 +1,1 @@
+"""Networks: torsos chosen by name, heads, normalisers, policies, and the one place of gradients."""

@@ -1,0 +1,95 @@
+"""Policy and value function as one bundle: what PPO, A2C, REINFORCE and TRPO train and save."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rlrun.config import option
+from rlrun.functional.distributions import Distribution
+from rlrun.nets.heads import action_head
+from rlrun.nets.normalizer import ObsNormalizer, RewardScaler
+from rlrun.nets.torso import Network, orthogonal
+from rlrun.types import Carry, Decision, EnvSpec, Obs
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """Options of the bundle, under `algo.policy`."""
+
+    normalize_observation: bool = option("scale observations by running statistics")
+    normalize_reward: bool = option("scale rewards by the running deviation of the return")
+    action_distribution: Literal["gaussian", "squashed_gaussian", "gsde"] = option(
+        "for Box actions: clipped normal, normal through tanh, state-dependent exploration"
+    )
+    log_std_init: float = option("logarithm of the first standard deviation, for Box actions")
+    sde_sample_freq: int = option("steps between fresh gSDE noise", at_least=1)
+
+
+class ActorCritic(nn.Module):
+    """Normalisers, torso(s), action head and value head; all inputs `[..., *obs_shape]`.
+
+    With `network.shared` one torso serves both heads.
+    """
+
+    def __init__(
+        self,
+        config: PolicyConfig,
+        spec: EnvSpec,
+        network: Network,
+        gamma: float,
+    ) -> None:
+        super().__init__()
+        self.normalizer = ObsNormalizer(spec.obs_space) if config.normalize_observation else None
+        scale = config.normalize_reward
+        self.reward_scaler = RewardScaler(spec.num_envs, gamma) if scale else None
+        self.actor = network.build(spec.obs_space)
+        self.critic = self.actor if network.shared else network.build(spec.obs_space)
+        self.action_head = action_head(
+            spec.action_space,
+            self.actor.features,
+            config.action_distribution,
+            config.log_std_init,
+            config.sde_sample_freq,
+        )
+        self.value_head = orthogonal(nn.Linear(self.critic.features, 1), 1.0)
+
+    def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
+        """Choose actions for observations `[N, ...]`; only the policy's half is computed."""
+        action, carry = self.action_head.decide(self.actor(self._normalize(obs)), carry, explore)
+        return Decision(action, carry)
+
+    def forward(self, obs: Obs) -> tuple[Distribution, Tensor]:
+        """Return the action distribution and the value `[...]`."""
+        obs = self._normalize(obs)
+        features = self.actor(obs)
+        critic_features = features if self.critic is self.actor else self.critic(obs)
+        return self.action_head(features), self.value_head(critic_features).squeeze(-1)
+
+    def distribution(self, obs: Obs) -> Distribution:
+        """Return the action distribution alone."""
+        head: Distribution = self.action_head(self.actor(self._normalize(obs)))
+        return head
+
+    def value(self, obs: Obs) -> Tensor:
+        """Return the value alone, `[...]`."""
+        value: Tensor = self.value_head(self.critic(self._normalize(obs))).squeeze(-1)
+        return value
+
+    def initial_carry(self, num_envs: int) -> Carry:
+        """Return the carry of an episode's first step."""
+        return self.action_head.initial_carry(num_envs)
+
+    def scale_reward(self, reward: Tensor, done: Tensor) -> Tensor:
+        """Return a fragment's rewards `[T, N]` on the scale the value function learns."""
+        return reward if self.reward_scaler is None else self.reward_scaler(reward, done)
+
+    @torch.no_grad()
+    def absorb(self, obs: Obs) -> None:
+        """Let the observation normaliser take in a fragment's observations `[T, N, ...]`."""
+        if self.normalizer is not None:
+            self.normalizer.absorb(obs)
+
+    def _normalize(self, obs: Obs) -> Obs:
+        return obs if self.normalizer is None else self.normalizer(obs)

@@ -1,0 +1,165 @@
+"""Action heads: from features `[..., F]` to a distribution over the actions of a space.
+
+A head may carry state from step to step (the exploration noise of gSDE); like the carry of a
+recurrent torso it is handed in and out, and zeros mean "an episode starts here".
+"""
+
+import math
+from typing import Any
+
+import torch
+from gymnasium import Space, spaces
+from torch import Tensor, nn
+
+from rlrun.config import ConfigError, Problem
+from rlrun.functional.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Gaussian,
+    MultiCategorical,
+    SquashedGaussian,
+)
+from rlrun.nets.torso import orthogonal
+from rlrun.types import Carry
+
+POLICY_GAIN = 0.01  # near-uniform first actions (Andrychowicz et al. 2021, section 3.2)
+
+
+class ActionHead(nn.Module):
+    """A linear map to the parameters of a distribution; one subclass a kind of action space."""
+
+    def __init__(self, features: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = orthogonal(nn.Linear(features, outputs), POLICY_GAIN)
+
+    def forward(self, features: Tensor) -> Distribution:
+        """Return the distribution for features `[..., F]`."""
+        raise NotImplementedError
+
+    def decide(self, features: Tensor, carry: Carry, explore: bool) -> tuple[Tensor, Carry]:
+        """Return an action and the next carry; without `explore` the most likely action."""
+        distribution = self(features)
+        return (distribution.sample() if explore else distribution.mode()), carry
+
+    def initial_carry(self, num_envs: int) -> Carry:
+        """Return the carry of an episode's first step for N environments."""
+        return ()
+
+
+class CategoricalHead(ActionHead):
+    """For Discrete."""
+
+    def forward(self, features: Tensor) -> Categorical:
+        """Return the distribution for features `[..., F]`."""
+        return Categorical(self.linear(features))
+
+
+class MultiCategoricalHead(ActionHead):
+    """For MultiDiscrete."""
+
+    def __init__(self, features: int, sizes: tuple[int, ...]) -> None:
+        super().__init__(features, sum(sizes))
+        self.sizes = sizes
+
+    def forward(self, features: Tensor) -> MultiCategorical:
+        """Return the distribution for features `[..., F]`."""
+        return MultiCategorical(self.linear(features), self.sizes)
+
+
+class BernoulliHead(ActionHead):
+    """For MultiBinary."""
+
+    def forward(self, features: Tensor) -> Bernoulli:
+        """Return the distribution for features `[..., F]`."""
+        return Bernoulli(self.linear(features))
+
+
+class GaussianHead(ActionHead):
+    """For Box: a mean that depends on the state, a standard deviation that does not."""
+
+    def __init__(self, features: int, size: int, log_std_init: float) -> None:
+        super().__init__(features, size)
+        self.log_std = nn.Parameter(torch.full((size,), log_std_init))
+
+    def forward(self, features: Tensor) -> Gaussian:
+        """Return the distribution for features `[..., F]`."""
+        return Gaussian(self.linear(features), self.log_std)
+
+
+class SquashedGaussianHead(GaussianHead):
+    """For bounded Box: a Gaussian through tanh, so that every action is inside the bounds."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, features: int, space: spaces.Box, log_std_init: float) -> None:
+        super().__init__(features, math.prod(space.shape), log_std_init)
+        self.register_buffer("low", torch.as_tensor(space.low, dtype=torch.float32).flatten())
+        self.register_buffer("high", torch.as_tensor(space.high, dtype=torch.float32).flatten())
+
+    def forward(self, features: Tensor) -> SquashedGaussian:  # type: ignore[override]
+        """Return the distribution for features `[..., F]`."""
+        return SquashedGaussian(super().forward(features), self.low, self.high)
+
+
+class StateDependentHead(ActionHead):
+    """For Box: generalised state-dependent exploration (gSDE).
+
+    The noise is a linear function of the features, theta_epsilon ~ N(0, sigma^2), drawn anew every
+    `sample_freq` steps, so exploration is smooth in time. Carry: noise `[N, F * A]` and age `[N]`.
+    Source: Raffin et al. 2021, "Smooth exploration for robotic reinforcement learning", eq. 7-9.
+    """
+
+    def __init__(self, features: int, size: int, log_std_init: float, sample_freq: int) -> None:
+        super().__init__(features, size)
+        self.log_std = nn.Parameter(torch.full((features, size), log_std_init))
+        self.sample_freq = sample_freq
+
+    def forward(self, features: Tensor) -> Gaussian:
+        """Return the marginal distribution: variance = features^2 @ sigma^2."""
+        latent = features.detach()  # the noise shapes exploration, not the features
+        variance = latent.square() @ (2.0 * self.log_std).exp() + 1e-6
+        return Gaussian(self.linear(features), 0.5 * variance.log())
+
+    def decide(self, features: Tensor, carry: Carry, explore: bool) -> tuple[Tensor, Carry]:
+        """Return mean + features @ noise, with fresh noise where its age is a multiple."""
+        mean = self.linear(features)
+        if not explore:
+            return mean, carry
+        noise, age = carry
+        shape = (len(features), *self.log_std.shape)
+        fresh = torch.randn(shape, device=features.device) * self.log_std.exp()
+        due = (age % self.sample_freq == 0).unsqueeze(-1)
+        noise = torch.where(due, fresh.flatten(1), noise)
+        action = mean + torch.bmm(features.unsqueeze(1), noise.view(shape)).squeeze(1)
+        return action, (noise, age + 1)
+
+    def initial_carry(self, num_envs: int) -> Carry:
+        """Return zero noise of age 0: the first step draws it."""
+        zeros = self.log_std.new_zeros
+        return zeros(num_envs, self.log_std.numel()), zeros(num_envs)
+
+
+def action_head(
+    space: Space[Any], features: int, distribution: str, log_std_init: float, sde_sample_freq: int
+) -> ActionHead:
+    """Build the head for an action space; ConfigError names a space or choice it cannot serve."""
+    if isinstance(space, spaces.Discrete):
+        return CategoricalHead(features, int(space.n))
+    if isinstance(space, spaces.MultiDiscrete):
+        if space.nvec.ndim != 1:
+            raise ConfigError(Problem("env", f"MultiDiscrete of more than one axis: {space}"))
+        return MultiCategoricalHead(features, tuple(int(n) for n in space.nvec))
+    if isinstance(space, spaces.MultiBinary):
+        return BernoulliHead(features, math.prod(space.shape or ()))
+    if not isinstance(space, spaces.Box) or space.dtype.kind != "f":
+        raise ConfigError(Problem("env", f"action space {space} is not supported"))
+    if distribution == "gsde":
+        return StateDependentHead(features, math.prod(space.shape), log_std_init, sde_sample_freq)
+    if distribution == "squashed_gaussian":
+        if not space.is_bounded():
+            reason = f"needs a bounded Box, the action space is {space}; use gaussian"
+            raise ConfigError(Problem("algo.policy.action_distribution", reason))
+        return SquashedGaussianHead(features, space, log_std_init)
+    return GaussianHead(features, math.prod(space.shape), log_std_init)

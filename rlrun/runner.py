@@ -1,0 +1,58 @@
+"""The loop: collect, update, and now and then log, evaluate and save. It names no algorithm."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+
+from rlrun.evaluate import Evaluation
+from rlrun.experiment import Experiment
+
+
+def train(run: Experiment) -> Evaluation | None:
+    """Alternate collecting and updating until the budget is spent.
+
+    The end is always a checkpoint and, unless someone asked to stop, an evaluation; its outcome is
+    returned, or None after a stop. Raises Diverged when a gradient is not finite.
+    """
+    act = partial(run.algorithm.act, explore=True)
+    periods, clock = run.periods, run.clock
+    while not run.finished():
+        run.algorithm.anneal(clock.progress)
+        fragment = run.collector.collect(act, run.algorithm.horizon)
+        metrics = run.algorithm.update(fragment)
+        clock.advance(fragment)
+        if clock.crossed(periods.log_every) or run.finished():
+            run.log(metrics)
+        if clock.crossed(periods.eval_every) and not run.finished():
+            run.evaluate(periods.eval_episodes)
+        if clock.crossed(periods.save_every) and not run.finished():
+            run.save()
+    return finish(run)
+
+
+def finish(run: Experiment) -> Evaluation | None:
+    """Evaluate and save for the last time."""
+    outcome = None if run.stop_signal else run.evaluate(run.periods.final_eval_episodes)
+    if run.save() is None:
+        raise OSError("the last checkpoint could not be saved")
+    return outcome
+
+
+@contextmanager
+def stop_on_signals(run: Experiment) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the loop after the update at hand; a second one exits at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if run.stop_signal is not None:
+            raise SystemExit(128 + number)
+        run.stop_signal = number
+        run.say(f"{signal.Signals(number).name}: finishing the update and saving; again to quit")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
