@@ -1,8 +1,7 @@
 """From a checked recipe to a running experiment; `train`, `resume` and `eval` all build here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,9 @@ import torch
 
 from rlrun.algos.base import Algorithm, Setting
 from rlrun.clock import Clock
-from rlrun.config import plain
 from rlrun.data.collector import Collector
 from rlrun.device import choose_device
 from rlrun.envs.adapter import GymnasiumEnv
-from rlrun.envs.base import VecEnv
 from rlrun.experiment import Experiment, Periods
 from rlrun.logger.base import Logger, LoggerSet
 from rlrun.logger.base import build as build_logger
@@ -101,5 +98,3 @@ def make_env(recipe: Recipe, count: int, render_mode: str | None = None) -> Gymn
 def describe(recipe: Recipe) -> dict[str, Any]:
     """Return what `policy.json` holds: enough to build the policy without the run around it."""
     return {"config": recipe.plain()}
-
-

@@ -54,12 +54,14 @@ def save(
     try:
         (temporary / "resume").mkdir(parents=True)
         scalars = _write_state(temporary / "policy.safetensors", policy)
-        _write(temporary / "policy.json", _to_json({**description, "scalars": scalars}))
+        _write(
+            temporary / "policy.json", _to_json({**description, "step": step, "scalars": scalars})
+        )
         scalars = _write_state(temporary / "resume" / "state.safetensors", resume)
         _write(temporary / "resume" / "state.json", _to_json({"scalars": scalars}))
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         listed = {str(path.relative_to(temporary)): _fingerprint(path) for path in files}
-        manifest = {"format": FORMAT, "step": step, "files": listed}
+        manifest = {"format": FORMAT, "files": listed}
         _write(temporary / "manifest.json", _to_json(manifest))
         _sync(temporary / "resume")
         _sync(temporary)
@@ -80,9 +82,9 @@ def load(path: Path, *, with_resume: bool) -> Checkpoint:
     Without `with_resume` nothing under `resume/` is opened.
     """
     manifest = _read_json(path / "manifest.json")
-    if manifest.get("format") != FORMAT:
+    files = manifest.get("files")
+    if manifest.get("format") != FORMAT or not isinstance(files, dict):
         raise _damaged(path, f"its format {manifest.get('format')!r} is unknown to this version")
-    files = manifest.get("files", {})
     wanted = ["policy.json", "policy.safetensors"]
     wanted += ["resume/state.json", "resume/state.safetensors"] if with_resume else []
     for name in wanted:
@@ -94,7 +96,7 @@ def load(path: Path, *, with_resume: bool) -> Checkpoint:
     if with_resume:
         scalars = _read_json(path / "resume" / "state.json")["scalars"]
         resume = _read_state(path / "resume" / "state.safetensors", scalars)
-    return Checkpoint(int(manifest["step"]), path, description, policy, resume)
+    return Checkpoint(int(description["step"]), path, description, policy, resume)
 
 
 def committed(folder: Path) -> list[Path]:
@@ -105,7 +107,7 @@ def committed(folder: Path) -> list[Path]:
 
 def load_newest(folder: Path, *, with_resume: bool) -> tuple[Checkpoint, list[str]]:
     """Return the newest checkpoint that is whole, and a warning for each that was passed over."""
-    warnings = []
+    warnings: list[str] = []
     for path in reversed(committed(folder)):
         try:
             return load(path, with_resume=with_resume), warnings

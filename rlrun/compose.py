@@ -224,5 +224,3 @@ def _quote(value: Any) -> str:
 def _first_line(fault: Exception) -> str:
     lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
     return lines[0] if lines else type(fault).__name__
-
-

@@ -11,7 +11,7 @@ def conf_dir() -> Path:
 
 
 def choices(group: str, folders: list[Path]) -> list[str]:
-    """Return the names of a group's YAML files, nested ones as `a/b`, those of `_names` left out."""
+    """Return the names of a group's YAML files, nested ones as `a/b`, without those of `_names`."""
     found = set()
     for folder in folders:
         root = folder / group

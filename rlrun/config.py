@@ -49,7 +49,7 @@ def option(
     below: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """Declare a field: what it means and the interval its numbers (of a tuple, each) must lie in."""
+    """Declare a field: its meaning and the interval its number, or each of them, must lie in."""
     return dataclasses.field(
         metadata={
             "meaning": meaning,
@@ -105,14 +105,15 @@ def parse(
         if key not in fields:
             hint = near_miss(f"{prefix}{key}", words)
             problems.append(Problem(f"{prefix}{key}", f"unknown key{hint}"))
-    built = {}
+    built: dict[str, Any] = {}
     for name, field in fields.items():
         key = f"{prefix}{name}"
         if name not in values:
             problems.append(Problem(key, "is missing"))
             continue
         nested = _schema_in(hints[name])
-        if nested is not None and isinstance(values[name], Mapping):
+        absent = values[name] is None and type(None) in typing.get_args(hints[name])
+        if nested is not None and not absent:
             built[name] = parse(nested, values[name], f"{key}.", problems, known)
             continue
         try:
@@ -196,16 +197,25 @@ def _convert_scalar(hint: Any, value: Any) -> Any:
         return value
     if hint is bool and isinstance(value, bool):
         return value
-    if hint is int and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value) and value == int(value):  # 1e5 is a fair way to write 100000
+    if hint is int and _is_finite(value):
+        if value == int(value):  # 1e5 is a fair way to write 100000
             return int(value)
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
+    elif hint is float and _is_finite(value):
+        return float(value)
     elif hint is str and isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
     noun = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
     raise ValueError(f"{value!r} is not {noun.get(hint, hint)}")
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a value is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _check_range(value: Any, metadata: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ def evaluate(
         return _play(act, initial_carry, env, episodes, seed, device, max_steps, on_step)
 
 
-def _play(  # noqa: PLR0913 - the inside of `evaluate`, with its arguments
+def _play(
     act: ActFn,
     initial_carry: Callable[[int], Carry],
     env: VecEnv,

@@ -120,7 +120,9 @@ def _train_and_report(experiment: Experiment, say: Any) -> int:
     if outcome is None:
         number = experiment.stop_signal or signal.SIGINT
         folder.update_manifest(status="interrupted", steps=experiment.clock.steps)
-        say(f"stopped at step {experiment.clock.steps:,}; continue with: rlrun resume {folder.path}")
+        say(
+            f"stopped at step {experiment.clock.steps:,}; continue with: rlrun resume {folder.path}"
+        )
         return 128 + number
     _report(experiment, outcome, say)
     return 0

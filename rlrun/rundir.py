@@ -32,7 +32,7 @@ def safe_name(name: str) -> str:
 
 def stamp() -> str:
     """Return the local time as part of a folder's name."""
-    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")  # noqa: DTZ005 - for people, local
+    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def check_writable(output: Path) -> None:
@@ -47,13 +47,16 @@ def check_writable(output: Path) -> None:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make and return a folder that did not exist before."""
+    """Make and return a folder that did not exist before; ConfigError when the disk refuses."""
     while True:
         path = parent / f"{name}_{secrets.token_hex(3)}"
         try:
             path.mkdir(parents=True)
         except FileExistsError:
             continue
+        except OSError as fault:
+            reason = f"{path} cannot be made: {fault.strerror}"
+            raise ConfigError(Problem("output_dir", reason)) from fault
         return path
 
 
@@ -118,7 +121,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Return a run's manifest; ConfigError says when the folder is not a run."""
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        if not isinstance(manifest.get("config"), dict):
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
             raise ValueError("it holds no configuration")
     except (OSError, ValueError) as fault:
         raise ConfigError(Problem("", f"{path} is not a run folder: {fault}")) from fault

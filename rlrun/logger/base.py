@@ -1,6 +1,7 @@
 """The protocol of a logger, and the set of those a run writes to."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ class LoggerSet:
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Record a row everywhere."""
         for name, logger in list(self._loggers.items()):
-            self._attempt(name, lambda logger=logger: logger.write(step, metrics))
+            self._attempt(name, partial(logger.write, step, metrics))
 
     def close(self) -> None:
         """Close every logger."""

@@ -15,13 +15,13 @@ class TensorBoard:
         except ImportError as fault:
             fix = "needs a package: pip install 'rlrun[tensorboard]'"
             raise ConfigError(Problem("logger.tensorboard", fix)) from fault
-        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder))
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Record a row."""
         for key, value in metrics.items():
-            self._writer.add_scalar(key, value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(key, value, step)
 
     def close(self) -> None:
         """Flush and close."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from rlrun.config import ConfigError, Problem
+
+Mode: TypeAlias = Literal["online", "offline", "disabled"]
 
 
 class WandB:
     """Sends scalars to one W&B run; needs the extra `wandb`."""
 
     def __init__(
-        self, folder: Path, run: Mapping[str, Any], *, project: str, mode: str, entity: str | None
+        self, folder: Path, run: Mapping[str, Any], *, project: str, mode: Mode, entity: str | None
     ) -> None:
         try:
             import wandb

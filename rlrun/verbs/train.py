@@ -1,6 +1,5 @@
 """`rlrun train`: one run, or with -m a sweep."""
 
-import sys
 from pathlib import Path
 
 from rlrun.config import ConfigError, Problem
@@ -39,7 +38,7 @@ def main(arguments: list[str]) -> int:
     if "--cfg" in options["flags"]:
         print(prepared.yaml, end="")
         return 0
-    return launch(prepared, command=sys.argv[:1] + ["train", *arguments])
+    return launch(prepared, command=["rlrun", "train", *arguments])
 
 
 def split_options(arguments: list[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -1,0 +1,80 @@
+"""`rlrun completion`: words for the shell, from the same configuration that `train` composes."""
+
+import os
+import re
+from pathlib import Path
+
+from rlrun.config import ConfigError, Problem
+
+HELP = """usage: rlrun completion bash|zsh
+
+Print shell code that completes verbs, groups, keys and environment ids.
+
+example (add the line to your shell's start-up file):
+  eval "$(rlrun completion bash)\""""
+
+BASH = """_rlrun() {
+  local IFS=$'\\n'
+  COMPREPLY=($(COMP_LINE="$COMP_LINE" COMP_POINT="$COMP_POINT" rlrun completion query "$2"))
+}
+complete -o nospace -o default -F _rlrun rlrun"""
+ZSH = f"autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n{BASH}"
+CODE = {"bash": BASH, "zsh": ZSH}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    if arguments[:1] == ["query"]:
+        line = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT", "9999"))]
+        word = arguments[1] if len(arguments) > 1 else ""
+        print("\n".join(suggest(line, word)))
+        return 0
+    if len(arguments) != 1 or arguments[0] not in CODE:
+        raise ConfigError(Problem("completion", "name a shell: bash or zsh"))
+    print(CODE[arguments[0]])
+    return 0
+
+
+def suggest(line: str, word: str) -> list[str]:
+    """Return completions of the last word of a command line.
+
+    `word` is the part of it that the shell replaces: bash breaks words at `=` and `:`.
+    """
+    from rlrun.cli import VERBS
+
+    words = line.split()
+    if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+        return [f"{verb} " for verb in VERBS if verb.startswith(word)]
+    if words[1] != "train":
+        return _paths(word) if words[1] in ("eval", "resume") else []
+    last = "" if line.endswith(" ") else words[-1]
+    kept = last[: len(last) - len(word)] if last.endswith(word) else ""
+    found = [match for match in _hydra_matches(last) if match.startswith(last)]
+    return [match.removeprefix(kept) for match in found]
+
+
+def _hydra_matches(last: str) -> list[str]:
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.plugins.completion_plugin import DefaultCompletionPlugin
+
+    from rlrun.conf_dir import choices, conf_dir
+    from rlrun.env_source import register
+
+    if last.startswith("env="):
+        from rlrun.envs.registry import installed
+
+        return [f"env={name}" for name in [*choices("env", [conf_dir()]), *installed()]]
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        plugin = DefaultCompletionPlugin(GlobalHydra.instance().config_loader())
+        matches: list[str] = plugin._query(config_name="train", line=last)
+    return [match for match in matches if not re.match(r"hydra\b", match)]
+
+
+def _paths(word: str) -> list[str]:
+    place = Path(word).parent if not word.endswith("/") else Path(word)
+    if not place.is_dir():
+        return []
+    return sorted(f"{path}/" for path in place.iterdir() if str(path).startswith(word))

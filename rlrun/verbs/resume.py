@@ -1,0 +1,50 @@
+"""`rlrun resume`: continue a run in its own folder."""
+
+import sys
+from pathlib import Path
+
+from rlrun.config import ConfigError, Problem
+
+HELP = """usage: rlrun resume RUN
+
+Continue a run from its newest checkpoint, in the same folder and with the same configuration:
+counters, schedules, optimizer, normalisers and random numbers go on where they were; environments
+start new episodes. A run that has finished says so.
+
+example:
+  rlrun resume runs/ppo/CartPole-v1/2026-01-31_12-00-00_s0_a1b2c3"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise ConfigError(Problem("", "resume takes one run folder (see `rlrun resume --help`)"))
+    path = Path(arguments[0])
+    from rich.console import Console
+
+    from rlrun import checkpoint
+    from rlrun.build import build_parts
+    from rlrun.device import check_device
+    from rlrun.launch import drive
+    from rlrun.rundir import RunFolder, read_manifest
+    from rlrun.schema import check
+
+    manifest = read_manifest(path)
+    if manifest.get("status") == "finished":
+        print(f"{path} has finished: nothing to resume", file=sys.stderr)
+        return 0
+    recipe = check(manifest["config"])
+    check_device(recipe.run.device.name)
+    saved, warnings = checkpoint.load_newest(path / "checkpoints", with_resume=True)
+    folder = RunFolder(path)
+    console = Console()
+    for warning in warnings:
+        folder.log(f"warning: {warning}")
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+    resumes = int(manifest.get("resumes", 0)) + 1
+    folder.update_manifest(status="running", resumes=resumes)
+    text = f"resume {path} at step {saved.step:,} of {recipe.run.total_timesteps:,}"
+    folder.log(text)
+    console.print(text, highlight=False, soft_wrap=True)
+    parts = build_parts(recipe)
+    return drive(recipe, parts, folder, console, resumes=resumes, saved=saved)
