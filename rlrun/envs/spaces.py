@@ -49,7 +49,8 @@ def action_writer(space: Space[Any]) -> Callable[[Tensor], Any]:
         offset = np.asarray(space.start)
         return lambda action: action.cpu().numpy() + offset
     if isinstance(space, spaces.MultiBinary):
-        return lambda action: action.cpu().numpy().astype(np.int8)
+        bits = space.shape
+        return lambda action: action.cpu().numpy().astype(np.int8).reshape(-1, *bits)
     if isinstance(space, spaces.Box):
         shape, low, high, kind = space.shape, space.low, space.high, space.dtype
 

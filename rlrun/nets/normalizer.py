@@ -49,15 +49,15 @@ class ObsNormalizer(nn.Module):
     def __init__(self, space: Space[Any], clip: float = 10.0) -> None:
         super().__init__()
         self.clip = clip
-        parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+        parts = space.spaces if isinstance(space, spaces.Dict) else {"obs": space}
         for part in parts.values():
             if not isinstance(part, spaces.Box) or part.dtype.kind != "f":
                 raise ConfigError(
                     Problem("algo.policy.normalize_observation", f"needs float Boxes, got {part}")
                 )
-        self.moments = nn.ModuleDict(
-            {key or "obs": RunningMoments(part.shape or ()) for key, part in parts.items()}
-        )
+        # by number, as a module's name may hold no dot
+        self._number = {key: number for number, key in enumerate(parts)}
+        self.moments = nn.ModuleList(RunningMoments(part.shape or ()) for part in parts.values())
 
     def forward(self, obs: Obs) -> Obs:
         """Return the normalised observation, float32."""
@@ -72,7 +72,7 @@ class ObsNormalizer(nn.Module):
             self._part(key).absorb(leaf)
 
     def _part(self, key: str) -> RunningMoments:
-        moments = self.moments[key]
+        moments = self.moments[self._number[key]]
         assert isinstance(moments, RunningMoments)
         return moments
 
