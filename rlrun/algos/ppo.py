@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from rlrun.algos.base import Algorithm, Setting
 from rlrun.config import ConfigError, Problem, option
@@ -28,9 +29,11 @@ from rlrun.nets.actor_critic import ActorCritic, PolicyConfig
 from rlrun.nets.learner import Learner, mean_metrics
 from rlrun.types import Carry, Decision, Fragment, Metrics, Obs, Stateful
 
+LOG_RATIO = "log_ratio"  # kept by row and reduced once an update, not once a minibatch
+
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class PPOConfig:
     """Options of `algo=ppo`."""
 
     n_steps: int = option("steps per environment between updates", at_least=1)
@@ -53,11 +56,17 @@ class Config:
 class PPO(Algorithm):
     """Collects `n_steps`, then takes `n_epochs` passes of clipped policy-gradient steps."""
 
-    Config = Config
-    obs_spaces = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Dict)
+    Config = PPOConfig
+    obs_spaces = (
+        spaces.Box,
+        spaces.Discrete,
+        spaces.MultiDiscrete,
+        spaces.MultiBinary,
+        spaces.Dict,
+    )
     action_spaces = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
 
-    def __init__(self, config: Config, setting: Setting) -> None:
+    def __init__(self, config: PPOConfig, setting: Setting) -> None:
         super().__init__(config, setting)
         self.config = config
         self.horizon = config.n_steps
@@ -91,14 +100,18 @@ class PPO(Algorithm):
         reward = self.policy.scale_reward(fragment.reward, fragment.done)
         rows = self._rows(fragment, reward)
         old_value, target = rows["old_value"], rows["target"]
-        history: list[Metrics] = []
+        history: list[dict[str, Tensor]] = []
         for batch in self._batches(fragment, rows, reward):
             history.append(self.learner.minimize(self.loss, batch))
-            if self._moved_too_far(history[-1]):
+            if self._moved_too_far(history[-1][LOG_RATIO]):
                 break
+        log_ratio = torch.cat([row.pop(LOG_RATIO) for row in history])
+        clipped = (log_ratio.exp() - 1.0).abs() > self.clip_range
         self.policy.absorb(fragment.obs)
         return {
             **mean_metrics(history),
+            "train/approx_kl": approximate_kl(log_ratio),
+            "train/clip_fraction": clipped.float().mean(),
             "train/explained_variance": explained_variance(old_value, target),
             "train/learning_rate": self.learner.learning_rate,
             "train/clip_range": self.clip_range,
@@ -108,29 +121,28 @@ class PPO(Algorithm):
         """Return the objective of eq. 9, negated, and its parts."""
         config = self.config
         distribution, value = self.policy(batch["obs"])
-        log_ratio = distribution.log_prob(batch["action"]) - batch["old_log_prob"]
+        log_prob, entropy = distribution.evaluate(batch["action"])
+        log_ratio = log_prob - batch["old_log_prob"]
         advantage = batch["advantage"]
         if config.normalize_advantage:
             advantage = normalize(advantage)
         policy_loss = clipped_surrogate(log_ratio, advantage, self.clip_range).mean()
         if config.clip_range_vf is None:
-            value_loss = (value - batch["target"]).square().mean()
+            value_loss = mse_loss(value, batch["target"])
         else:
             clip = config.clip_range_vf
             errors = clipped_value_loss(value, batch["old_value"], batch["target"], clip)
             value_loss = errors.mean()
-        entropy_loss = -distribution.entropy().mean()
-        loss = policy_loss + config.vf_coef * value_loss + config.ent_coef * entropy_loss
-        with torch.no_grad():
-            clipped = (log_ratio.exp() - 1.0).abs() > self.clip_range
-            metrics = {
-                "train/policy_gradient_loss": policy_loss.detach(),
-                "train/value_loss": value_loss.detach(),
-                "train/entropy_loss": entropy_loss.detach(),
-                "train/approx_kl": approximate_kl(log_ratio),
-                "train/clip_fraction": clipped.float().mean(),
-            }
-        return loss, metrics
+        loss = policy_loss.add(value_loss, alpha=config.vf_coef)
+        mean_entropy = entropy.mean()
+        if config.ent_coef > 0.0:
+            loss = loss.sub(mean_entropy, alpha=config.ent_coef)
+        return loss, {
+            "train/policy_gradient_loss": policy_loss.detach(),
+            "train/value_loss": value_loss.detach(),
+            "train/entropy_loss": -mean_entropy.detach(),
+            LOG_RATIO: log_ratio.detach(),
+        }
 
     def parts(self) -> dict[str, Stateful]:
         """Return the policy bundle and the optimizer."""
@@ -164,6 +176,6 @@ class PPO(Algorithm):
         )
         return flat_rows(old_value=value, advantage=advantage, target=advantage + value)
 
-    def _moved_too_far(self, metrics: Metrics) -> bool:
+    def _moved_too_far(self, log_ratio: Tensor) -> bool:
         limit = self.config.target_kl
-        return limit is not None and float(metrics["train/approx_kl"]) > 1.5 * limit
+        return limit is not None and float(approximate_kl(log_ratio)) > 1.5 * limit

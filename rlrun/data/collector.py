@@ -101,17 +101,23 @@ class Buffers:
         self.action, self.reward = like(decision.action), like(step.reward)
         self.terminated, self.truncated = like(step.terminated), like(step.truncated)
         self.extra = {key: like(value) for key, value in decision.extra.items()}
+        self._rows = [
+            column.unbind(0)
+            for column in (self.action, self.reward, self.terminated, self.truncated)
+        ]
+        self._obs_rows = None if isinstance(self.obs, dict) else self.obs.unbind(0)
 
     def write(self, t: int, obs: Obs, decision: Decision, step: Step) -> None:
         """Store step t."""
-        if isinstance(obs, dict):
+        if self._obs_rows is None:
             map_obs(lambda buffer, leaf: buffer[t].copy_(leaf), self.obs, obs)
         else:
-            self.obs[t] = obs  # type: ignore[index]
-        self.action[t] = decision.action
-        self.reward[t] = step.reward
-        self.terminated[t] = step.terminated
-        self.truncated[t] = step.truncated
+            self._obs_rows[t].copy_(obs)
+        action, reward, terminated, truncated = self._rows
+        action[t].copy_(decision.action)
+        reward[t].copy_(step.reward)
+        terminated[t].copy_(step.terminated)
+        truncated[t].copy_(step.truncated)
         for key, value in decision.extra.items():
             self.extra[key][t] = value
 

@@ -40,9 +40,7 @@ class GymnasiumEnv:
     Raises ConfigError where the environment cannot be made or its spaces are not supported.
     """
 
-    def __init__(
-        self, config: EnvConfig, num_envs: int, *, render_mode: str | None = None
-    ) -> None:
+    def __init__(self, config: EnvConfig, num_envs: int, *, render_mode: str | None = None) -> None:
         kwargs = {**config.kwargs, **({"render_mode": render_mode} if render_mode else {})}
         make = partial(make_env, config.id, kwargs)
         self._env = _vectorize(make, num_envs, config.vectorization)
@@ -59,7 +57,8 @@ class GymnasiumEnv:
 
     def reset(self, seed: int) -> Obs:
         """Start an episode in every environment."""
-        obs, _ = self._env.reset(seed=spread_seed(seed, self.spec.num_envs))
+        seeds: Any = spread_seed(seed, self.spec.num_envs)  # a list is meant, and not annotated
+        obs, _ = self._env.reset(seed=seeds)
         return self._read(obs)
 
     def step(self, action: Tensor) -> Step:
@@ -82,6 +81,11 @@ class GymnasiumEnv:
         """Return the first environment's picture, `[height, width, 3]` uint8."""
         frames: Any = self._env.render()
         return frames[0]
+
+    @property
+    def frames_per_second(self) -> int:
+        """The speed at which the environment means to be shown."""
+        return int(self._env.metadata.get("render_fps", 30))
 
     def close(self) -> None:
         """Release processes and windows."""

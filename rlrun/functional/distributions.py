@@ -33,6 +33,10 @@ class Distribution(Protocol):
         """Return the entropy in nats, `[...]`."""
         ...
 
+    def evaluate(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `log_prob(action)` and `entropy()`, sharing what they have in common."""
+        ...
+
 
 class Categorical(NamedTuple):
     """One of A actions, from `logits` `[..., A]`, not normalised."""
@@ -56,6 +60,12 @@ class Categorical(NamedTuple):
         """Return -sum p log p."""
         log_probs = self.logits.log_softmax(-1)
         return -(log_probs.exp() * log_probs).sum(-1)
+
+    def evaluate(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probability and entropy from one normalisation."""
+        log_probs = self.logits.log_softmax(-1)
+        log_prob = log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        return log_prob, -(log_probs.exp() * log_probs).sum(-1)
 
     def kl(self, other: "Categorical") -> Tensor:
         """Return KL(self || other), `[...]`."""
@@ -90,6 +100,10 @@ class MultiCategorical(NamedTuple):
         """Return the sum of the K entropies."""
         return torch.stack([part.entropy() for part in self.parts()]).sum(0)
 
+    def evaluate(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probability and entropy."""
+        return self.log_prob(action), self.entropy()
+
     def kl(self, other: "MultiCategorical") -> Tensor:
         """Return KL(self || other), `[...]`."""
         pairs = zip(self.parts(), other.parts(), strict=True)
@@ -116,6 +130,10 @@ class Bernoulli(NamedTuple):
     def entropy(self) -> Tensor:
         """Return the sum of the K entropies."""
         return (F.softplus(self.logits) - self.logits * self.logits.sigmoid()).sum(-1)
+
+    def evaluate(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probability and entropy."""
+        return self.log_prob(action), self.entropy()
 
     def kl(self, other: "Bernoulli") -> Tensor:
         """Return KL(self || other), `[...]`."""
@@ -146,6 +164,10 @@ class Gaussian(NamedTuple):
     def entropy(self) -> Tensor:
         """Return sum(log std) + A/2 log(2 pi e)."""
         return (self.log_std + (HALF_LOG_2PI + 0.5)).sum(-1).expand(self.mean.shape[:-1])
+
+    def evaluate(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probability and entropy."""
+        return self.log_prob(action), self.entropy()
 
     def kl(self, other: "Gaussian") -> Tensor:
         """Return KL(self || other), `[...]`."""
@@ -186,6 +208,10 @@ class SquashedGaussian(NamedTuple):
     def entropy(self) -> Tensor:
         """Estimate the entropy from one sample: it has no closed form."""
         return -self.sample_with_log_prob()[1]
+
+    def evaluate(self, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-probability and an estimate of the entropy."""
+        return self.log_prob(action), self.entropy()
 
     def kl(self, other: "SquashedGaussian") -> Tensor:
         """Return KL(self || other): squashing both alike leaves the divergence unchanged."""

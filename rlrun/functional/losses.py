@@ -43,7 +43,8 @@ def normalize(advantage: Tensor, epsilon: float = 1e-8) -> Tensor:
     """Return the batch with mean 0 and standard deviation 1; one row is returned as it is."""
     if advantage.numel() < 2:
         return advantage
-    return (advantage - advantage.mean()) / (advantage.std() + epsilon)
+    variance, mean = torch.var_mean(advantage)
+    return (advantage - mean) / (variance.sqrt() + epsilon)
 
 
 def approximate_kl(log_ratio: Tensor) -> Tensor:

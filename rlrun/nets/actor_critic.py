@@ -44,37 +44,38 @@ class ActorCritic(nn.Module):
         self.normalizer = ObsNormalizer(spec.obs_space) if config.normalize_observation else None
         scale = config.normalize_reward
         self.reward_scaler = RewardScaler(spec.num_envs, gamma) if scale else None
-        self.actor = network.build(spec.obs_space)
-        self.critic = self.actor if network.shared else network.build(spec.obs_space)
+        self.torsos = network.stack(spec.obs_space, 1 if network.shared else 2)
+        self._critic = 0 if network.shared else 1
         self.action_head = action_head(
             spec.action_space,
-            self.actor.features,
+            self.torsos.features,
             config.action_distribution,
             config.log_std_init,
             config.sde_sample_freq,
         )
-        self.value_head = orthogonal(nn.Linear(self.critic.features, 1), 1.0)
+        self.value_head = orthogonal(nn.Linear(self.torsos.features, 1), 1.0)
 
     def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
         """Choose actions for observations `[N, ...]`; only the policy's half is computed."""
-        action, carry = self.action_head.decide(self.actor(self._normalize(obs)), carry, explore)
+        features = self.torsos.only(0, self._normalize(obs))
+        action, carry = self.action_head.decide(features, carry, explore)
         return Decision(action, carry)
 
     def forward(self, obs: Obs) -> tuple[Distribution, Tensor]:
         """Return the action distribution and the value `[...]`."""
-        obs = self._normalize(obs)
-        features = self.actor(obs)
-        critic_features = features if self.critic is self.actor else self.critic(obs)
-        return self.action_head(features), self.value_head(critic_features).squeeze(-1)
+        features = self.torsos(self._normalize(obs))
+        value = self.value_head(features[self._critic]).squeeze(-1)
+        return self.action_head(features[0]), value
 
     def distribution(self, obs: Obs) -> Distribution:
         """Return the action distribution alone."""
-        head: Distribution = self.action_head(self.actor(self._normalize(obs)))
+        head: Distribution = self.action_head(self.torsos.only(0, self._normalize(obs)))
         return head
 
     def value(self, obs: Obs) -> Tensor:
         """Return the value alone, `[...]`."""
-        value: Tensor = self.value_head(self.critic(self._normalize(obs))).squeeze(-1)
+        features = self.torsos.only(self._critic, self._normalize(obs))
+        value: Tensor = self.value_head(features).squeeze(-1)
         return value
 
     def initial_carry(self, num_envs: int) -> Carry:

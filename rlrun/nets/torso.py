@@ -4,6 +4,7 @@
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,6 +31,34 @@ class Torso(nn.Module, ABC):
     def forward(self, obs: Obs) -> Tensor:
         """Return features for observations with any leading shape."""
 
+    @classmethod
+    def stack(cls, config: Any, space: Space[Any], copies: int) -> "TorsoStack":
+        """Return several torsos with weights of their own that are evaluated together."""
+        return TorsoStack([cls(config, space) for _ in range(copies)])
+
+
+class TorsoStack(nn.Module):
+    """K torsos of one network, `[..., *shape]` to features `[K, ..., F]`.
+
+    This one asks each in turn; a network that can do all at once overrides `Torso.stack`.
+    """
+
+    features: int
+
+    def __init__(self, torsos: Sequence[Torso]) -> None:
+        super().__init__()
+        self.torsos = nn.ModuleList(torsos)
+        self.features = torsos[0].features
+
+    def forward(self, obs: Obs) -> Tensor:
+        """Return the features of all K, `[K, ..., F]`."""
+        return torch.stack([torso(obs) for torso in self.torsos])
+
+    def only(self, index: int, obs: Obs) -> Tensor:
+        """Return the features of one of them, `[..., F]`."""
+        features: Tensor = self.torsos[index](obs)
+        return features
+
 
 @dataclass(frozen=True)
 class Network:
@@ -47,12 +76,17 @@ class Network:
         """Return a torso with freshly drawn weights."""
         return self.torso(self.config, space)
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
+    def stack(self, space: Space[Any], copies: int) -> TorsoStack:
+        """Return K freshly drawn torsos that are evaluated together."""
+        return self.torso.stack(self.config, space, copies)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "silu": F.silu,
 }
 
 
