@@ -65,9 +65,10 @@ def save(
         _write(temporary / "manifest.json", _to_json(manifest))
         _sync(temporary / "resume")
         _sync(temporary)
-        if final.exists():
-            shutil.rmtree(final)
+        if final.exists():  # left damaged by an earlier process: a reader would have taken it
+            final.rename(folder / f".old-{step}-{os.getpid()}")
         temporary.rename(final)
+        shutil.rmtree(folder / f".old-{step}-{os.getpid()}", ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

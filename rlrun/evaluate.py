@@ -46,11 +46,11 @@ class Evaluation:
             "eval/episodes": float(len(self.returns)),
         }
         if self.successes:
-            rows["eval/success_rate"] = sum(self.successes) / len(self.successes)
+            rows["eval/success_rate"] = sum(self.successes) / len(self.returns)
         return rows
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def evaluate(
     act: ActFn,
     initial_carry: Callable[[int], Carry],

@@ -42,6 +42,7 @@ class Experiment:
     say: Callable[[str], None]
     best: float | None = None
     stop_signal: int | None = None
+    _saved: tuple[int, Path] | None = field(default=None, repr=False)
     _eval_env: VecEnv | None = field(default=None, repr=False)
     _since: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0), repr=False)
 
@@ -70,7 +71,8 @@ class Experiment:
     def evaluate(self, episodes: int) -> Evaluation:
         """Play episodes in separate environments, log them, and keep the best checkpoint."""
         if self._eval_env is None:
-            self._eval_env = self.make_eval_env(self.periods.eval_num_envs)
+            most = self.periods.final_eval_episodes
+            self._eval_env = self.make_eval_env(min(self.periods.eval_num_envs, most))
         words = np.random.SeedSequence([self.periods.seed, 1, self.clock.steps])
         started = time.monotonic()
         outcome = evaluate(
@@ -95,7 +97,9 @@ class Experiment:
         return outcome
 
     def save(self) -> Path | None:
-        """Write a checkpoint; a disk that refuses costs a warning, not the run."""
+        """Write a checkpoint, once a step; a disk that refuses costs a warning, not the run."""
+        if self._saved is not None and self._saved[0] == self.clock.steps:
+            return self._saved[1]
         parts = dict(self.algorithm.parts())
         policy = parts.pop("policy").state_dict()
         resume = {
@@ -113,6 +117,7 @@ class Experiment:
         except OSError as fault:
             self.say(f"warning: the checkpoint at step {self.clock.steps} was not saved: {fault}")
             return None
+        self._saved = (self.clock.steps, path)
         return path
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:

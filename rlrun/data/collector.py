@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,20 +36,30 @@ class Collector:
         self._statistics = EpisodeStatistics(self._num_envs)
         self._buffers: Buffers | None = None
 
-    @torch.no_grad()
     def collect(self, act: ActFn, horizon: int) -> Fragment:
         """Take `horizon` steps in every environment; the fragment is valid until the next call.
 
         A horizon of 0 takes none and gives a fragment of length 0.
         """
+        # cloned out here, where clones are ordinary tensors that a loss may use
         first_carry = tuple(part.clone() for part in self._carry)
+        if horizon == 0:
+            return self._empty_fragment(first_carry)
+        with torch.inference_mode():  # cheaper at every call than no_grad
+            buffers = self._fill(act, horizon)
+            fragment = buffers.fragment(first_carry)
+            self._statistics.absorb(fragment.reward, fragment.done)
+        return fragment
+
+    def _fill(self, act: ActFn, horizon: int) -> "Buffers":
         obs, carry = self._obs, self._carry
         buffers, ends = self._buffers, []
         for t in range(horizon):
             decision = act(obs, carry)
             step = self.env.step(decision.action)
             if buffers is None or buffers.horizon != horizon:
-                buffers = self._buffers = Buffers(horizon, obs, decision, step, self.device)
+                with torch.inference_mode(False):  # a loss will use them
+                    buffers = self._buffers = Buffers(horizon, obs, decision, step, self.device)
             buffers.write(t, obs, decision, step)
             carry = decision.carry
             if step.next_obs is not step.obs:
@@ -56,13 +67,10 @@ class Collector:
                 if carry:
                     carry = reset_carry(carry, (step.terminated | step.truncated).to(self.device))
             obs = self._place(step.obs)
-        self._obs, self._carry = obs, carry
-        if buffers is None or horizon == 0:
-            return self._empty_fragment(first_carry)
+        assert buffers is not None
         buffers.finish(obs, ends)
-        fragment = buffers.fragment(first_carry)
-        self._statistics.absorb(fragment.reward, fragment.done)
-        return fragment
+        self._obs, self._carry = obs, carry
+        return buffers
 
     def episodes(self) -> dict[str, float]:
         """Return the mean return and length of the last 100 finished episodes, if any."""
@@ -125,7 +133,8 @@ class Buffers:
         """Fill in the successors: the next row, or what was seen where an episode ended."""
 
         def shift(successor: Tensor, obs: Tensor, last: Tensor) -> None:
-            successor[:-1] = obs[1:]
+            if self.horizon > 1:
+                successor[:-1] = obs[1:]
             successor[-1] = last
 
         map_obs(shift, self.next_obs, self.obs, last_obs)
@@ -150,32 +159,29 @@ class EpisodeStatistics:
     """Returns and lengths of the last finished episodes, counted over fragments."""
 
     def __init__(self, num_envs: int) -> None:
-        self._running_return = torch.zeros(num_envs, dtype=torch.float64)
-        self._running_length = torch.zeros(num_envs, dtype=torch.int64)
+        self._running_return = np.zeros(num_envs, dtype=np.float64)
+        self._running_length = np.zeros(num_envs, dtype=np.int64)
         self._returns: deque[float] = deque(maxlen=STATISTICS_WINDOW)
         self._lengths: deque[int] = deque(maxlen=STATISTICS_WINDOW)
 
     def absorb(self, reward: Tensor, done: Tensor) -> None:
         """Take in a fragment's `[T, N]` rewards and ends; cost grows with the episodes ended."""
-        reward, done = reward.cpu(), done.cpu()
-        if len(done) == 1:
-            sums, start = reward, -1
-        else:
-            sums = reward.double().cumsum(0)
-        ended = done.nonzero().tolist()
-        first: dict[int, int] = {}
-        for t, n in ended:
-            since = first.get(n, -1)
-            earned = float(sums[t, n]) - (float(sums[since, n]) if since >= 0 else 0.0)
-            self._returns.append(float(self._running_return[n]) + earned)
+        sums, ends = reward.cpu().numpy(), done.cpu().numpy()
+        if len(sums) > 1:
+            sums = sums.cumsum(0, dtype=np.float64)
+        last_end: dict[int, int] = {}
+        for t, n in np.argwhere(ends).tolist() if ends.any() else ():
+            since = last_end.get(n, -1)
+            earned = sums[t, n] - (sums[since, n] if since >= 0 else 0.0)
+            self._returns.append(float(self._running_return[n] + earned))
             self._lengths.append(int(self._running_length[n]) + t - since)
             self._running_return[n], self._running_length[n] = 0.0, 0
-            first[n] = t
+            last_end[n] = t
         self._running_return += sums[-1]
-        self._running_length += len(done)
-        for n, start in first.items():
-            self._running_return[n] -= sums[start, n]
-            self._running_length[n] -= start + 1
+        self._running_length += len(sums)
+        for n, t in last_end.items():
+            self._running_return[n] -= sums[t, n]
+            self._running_length[n] -= t + 1
 
     def summary(self) -> dict[str, float]:
         """Return the means, or nothing before the first episode ended."""

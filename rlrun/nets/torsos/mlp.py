@@ -80,7 +80,7 @@ class MLPStack(TorsoStack):
             first.encoder,
             first.activation,
         )
-        depth = range(len(first.linears))
+        self.copies, depth = len(torsos), range(len(first.linears))
         self.weights = nn.ParameterList(
             [_joined([_linear(t, i).weight.T for t in torsos]) for i in depth]
         )
@@ -91,22 +91,23 @@ class MLPStack(TorsoStack):
         shape = (len(torsos), 1)
         self.scales = nn.ParameterList([torch.ones(*shape, self._width(i)) for i in norms])
         self.shifts = nn.ParameterList([torch.zeros(*shape, self._width(i)) for i in norms])
+        # looking a parameter up by name at every call costs more than a small product
+        self._layers = tuple(zip(self.weights, self.biases, strict=True))
         self._views: list[list[tuple[Tensor, Tensor]]] = []
         self._viewed = 0
 
     def forward(self, obs: Obs) -> Tensor:
         """Return the features of all K, `[K, ..., F]`."""
         encoded: Tensor = self.encoder(obs)
-        copies = len(self.weights[0]) if len(self.weights) else 1
         rows = encoded.reshape(-1, encoded.shape[-1])
-        features = rows.expand(copies, *rows.shape)
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        features = rows.expand(self.copies, *rows.shape)
+        for index, (weight, bias) in enumerate(self._layers):
             features = torch.baddbmm(bias, features, weight)
             if len(self.scales):
                 normed = F.layer_norm(features, features.shape[-1:])
                 features = torch.addcmul(self.shifts[index], normed, self.scales[index])
             features = self.activation(features)
-        return features.view(copies, *encoded.shape[:-1], self.features)
+        return features.view(self.copies, *encoded.shape[:-1], self.features)
 
     def only(self, index: int, obs: Obs) -> Tensor:
         """Return the features of one of them, `[..., F]`."""
@@ -125,13 +126,14 @@ class MLPStack(TorsoStack):
     def _layers_of(self, index: int) -> list[tuple[Tensor, Tensor]]:
         """Return one network's weights; while acting, views made once, as slicing costs a call."""
         if torch.is_grad_enabled():
-            return [(w[index], b[index]) for w, b in zip(self.weights, self.biases, strict=True)]
-        if len(self.weights) and self.weights[0].data_ptr() != self._viewed:
-            self._viewed = self.weights[0].data_ptr()
-            layers = list(zip(self.weights, self.biases, strict=True))
-            copies = range(len(self.weights[0]))
-            self._views = [[(w.data[k], b.data[k]) for w, b in layers] for k in copies]
-        return self._views[index] if self._views else []
+            return [(weight[index], bias[index]) for weight, bias in self._layers]
+        if not self._layers:
+            return []
+        if self._layers[0][0].data_ptr() != self._viewed:
+            self._viewed = self._layers[0][0].data_ptr()
+            copies = range(self.copies)
+            self._views = [[(w.data[k], b.data[k]) for w, b in self._layers] for k in copies]
+        return self._views[index]
 
     def _width(self, layer: int) -> int:
         return int(self.weights[layer].shape[-1])
