@@ -9,13 +9,13 @@ from rlrun.functional.returns import same_shape
 def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
     """Return the negative clipped surrogate objective of PPO, `[B]`.
 
-    -min(r A, clip(r, 1 - eps, 1 + eps) A) with r = exp(log_ratio).
+    -min(r A, clip(r, 1 - eps, 1 + eps) A) with r = exp(log_ratio), written as the equal
+    -min(r A, A + eps |A|), whose second half has no gradient to compute.
     Source: Schulman et al. 2017, "Proximal policy optimization algorithms", eq. 7.
     """
     same_shape(log_ratio, advantage)
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
-    return -torch.min(ratio * advantage, clipped * advantage)
+    limit = torch.add(advantage, advantage.abs(), alpha=clip_range)
+    return -torch.min(log_ratio.exp() * advantage, limit)
 
 
 def clipped_value_loss(

@@ -63,7 +63,7 @@ class ActorCritic(nn.Module):
 
     def forward(self, obs: Obs) -> tuple[Distribution, Tensor]:
         """Return the action distribution and the value `[...]`."""
-        features = self.torsos(self._normalize(obs))
+        features = self.torsos(self._normalize(obs)).unbind(0)
         value = self.value_head(features[self._critic]).squeeze(-1)
         return self.action_head(features[0]), value
 
