@@ -83,6 +83,19 @@ def test_kl_agrees_with_torch(kind):
     assert ours.kl(ours).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("leading", LEADING)
+def test_evaluate_is_log_prob_and_entropy_at_once(leading):
+    choices = MultiCategorical(torch.randn(*leading, 5), (2, 3))
+    several = [build(kind, leading)[0] for kind in ("categorical", "bernoulli", "gaussian")]
+    for ours in (choices, *several, squashed(leading)):
+        action = ours.sample()
+        torch.manual_seed(1)
+        log_prob, entropy = ours.evaluate(action)
+        torch.manual_seed(1)  # the squashed entropy is an estimate from a draw
+        torch.testing.assert_close(entropy, ours.entropy())
+        torch.testing.assert_close(log_prob, ours.log_prob(action))
+
+
 def test_entropy_of_a_shared_log_std_has_the_batch_shape():
     ours = Gaussian(torch.randn(5, 2), torch.tensor([0.0, 1.0]))
     assert ours.entropy().shape == (5,)

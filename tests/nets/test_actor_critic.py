@@ -28,17 +28,23 @@ def test_one_pass_equals_its_halves(shared, leading):
     obs = torch.randn(*leading, 3)
     distribution, value = policy(obs)
     assert value.shape == leading
-    assert torch.equal(value, policy.value(obs))
-    assert torch.equal(distribution.logits, policy.distribution(obs).logits)
+    torch.testing.assert_close(value, policy.value(obs))
+    torch.testing.assert_close(distribution.logits, policy.distribution(obs).logits)
+
+
+def weights_behind(policy: ActorCritic, output: torch.Tensor) -> torch.Tensor:
+    """Return which of all weights an output depends on, one flag each."""
+    grads = torch.autograd.grad(output.sum(), list(policy.parameters()), materialize_grads=True)
+    return torch.cat([grad.reshape(-1) for grad in grads]) != 0
 
 
 def test_a_shared_trunk_is_one_and_separate_trunks_are_two():
-    shared, separate = build(shared=True), build()
-    assert shared.critic is shared.actor
-    assert separate.critic is not separate.actor
-    sizes = [sum(p.numel() for p in policy.parameters()) for policy in (shared, separate)]
-    trunk = 3 * 8 + 8
-    assert sizes[1] - sizes[0] == trunk
+    obs, trunk = torch.randn(20, 3), 3 * 8 + 8
+    for shared, common in ((True, trunk), (False, 0)):
+        policy = build(shared)
+        chosen = policy.distribution(obs).log_prob(torch.ones(20).long())
+        both = weights_behind(policy, chosen) & weights_behind(policy, policy.value(obs))
+        assert both.sum() == common
 
 
 def test_acting_without_exploration_takes_the_most_likely_action():
@@ -50,12 +56,12 @@ def test_acting_without_exploration_takes_the_most_likely_action():
 
 def test_acting_computes_nothing_of_the_critic():
     policy, calls = build(), []
-    policy.critic.register_forward_hook(lambda *_: calls.append("critic"))
     policy.value_head.register_forward_hook(lambda *_: calls.append("value"))
+    policy.torsos.register_forward_hook(lambda *_: calls.append("both torsos"))
     policy.act(torch.randn(2, 3), (), explore=True)
     assert calls == []
-    policy.value(torch.randn(2, 3))
-    assert calls == ["critic", "value"]
+    policy(torch.randn(2, 3))
+    assert calls == ["both torsos", "value"]
 
 
 def test_everything_sees_the_normalised_observation():

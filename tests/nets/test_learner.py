@@ -141,7 +141,7 @@ def test_a_loaded_state_keeps_the_learning_rate():
 
 
 def test_mean_metrics_by_hand():
-    rows = [{"a": torch.tensor(1.0), "b": 2.0}, {"a": torch.tensor(4.0), "b": 3.0}]
-    means = mean_metrics(rows)
-    assert {key: float(value) for key, value in means.items()} == {"a": 2.5, "b": 2.5}
+    one, two, three, four = torch.arange(1.0, 5.0)
+    means = mean_metrics([{"a": one, "b": two}, {"a": four, "b": three}])
+    assert {key: value.item() for key, value in means.items()} == {"a": 2.5, "b": 2.5}
     assert mean_metrics([]) == {}

@@ -1,12 +1,16 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from torch import nn
+from torch.nn import functional
 
 from rlrun.config import ConfigError
-from rlrun.nets.torso import Encoder, Network, encode, orthogonal
-from rlrun.nets.torsos.mlp import MLP
+from rlrun.nets.learner import flatten
+from rlrun.nets.torso import Encoder, Network, TorsoStack, encode, orthogonal
+from rlrun.nets.torsos.mlp import MLP, MLPStack
 
 BOX = spaces.Box(-1, 1, (3,), np.float32)
 
@@ -16,13 +20,16 @@ def config(**changes):
     return MLP.Config(**{**values, "shared": False, **changes})
 
 
-@pytest.mark.parametrize("leading", [(), (4,), (2, 4)])
+LEADING = pytest.mark.parametrize("leading", [(), (4,), (2, 4)])
+
+
+@LEADING
 def test_features_for_any_leading_shape(leading):
     torso = MLP(config(), BOX)
     assert torso.features == 5
     obs = torch.randn(*leading, 3)
     assert torso(obs).shape == (*leading, 5)
-    expected = torch.tanh(torso.layers[2](torch.tanh(torso.layers[0](obs))))
+    expected = torch.tanh(torso.linears[1](torch.tanh(torso.linears[0](obs))))
     assert torch.equal(torso(obs), expected)
 
 
@@ -33,40 +40,102 @@ def test_without_layers_the_features_are_the_observation():
     assert torch.equal(torso(obs), obs)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("tanh", nn.Tanh), ("relu", nn.ReLU), ("elu", nn.ELU), ("gelu", nn.GELU), ("silu", nn.SiLU)],
-)
-def test_activation_follows_every_layer(name, kind):
-    layers = MLP(config(activation=name), BOX).layers
-    assert [type(layer) for layer in layers] == [nn.Linear, kind, nn.Linear, kind]
+@pytest.mark.parametrize("name", ["tanh", "relu", "elu", "gelu", "silu"])
+def test_activation_follows_every_layer(name):
+    torso, obs = MLP(config(activation=name), BOX), torch.randn(4, 3)
+    function = torch.tanh if name == "tanh" else getattr(functional, name)
+    expected = function(torso.linears[1](function(torso.linears[0](obs))))
+    assert torch.equal(torso(obs), expected)
 
 
 def test_layer_norm_stands_before_the_activation():
-    layers = MLP(config(layer_norm=True), BOX).layers
-    assert [type(layer) for layer in layers][:3] == [nn.Linear, nn.LayerNorm, nn.Tanh]
+    torso, obs = MLP(config(sizes=(5,), layer_norm=True), BOX), torch.randn(4, 3)
+    raw = torso.linears[0](obs)
+    spread = raw.var(-1, correction=0, keepdim=True)
+    expected = torch.tanh((raw - raw.mean(-1, keepdim=True)) / (spread + 1e-5).sqrt())
+    torch.testing.assert_close(torso(obs), expected)
 
 
 def test_orthogonal_weights_have_gain_sqrt_two_and_no_bias():
-    first = MLP(config(), BOX).layers[0]
+    first = MLP(config(), BOX).linears[0]
     torch.testing.assert_close(first.weight.T @ first.weight, 2 * torch.eye(3))
     assert first.bias.abs().max() == 0
-    uniform = MLP(config(init="uniform"), BOX).layers[0]
+    uniform = MLP(config(init="uniform"), BOX).linears[0]
     assert uniform.bias.abs().max() > 0
     assert uniform.weight.abs().max() <= 3**-0.5
-
-
-def test_orthogonal_returns_the_layer_it_was_given():
-    layer = nn.Linear(4, 2)
-    assert orthogonal(layer, 0.5) is layer
-    torch.testing.assert_close(layer.weight @ layer.weight.T, 0.25 * torch.eye(2))
 
 
 def test_a_network_builds_fresh_torsos():
     network = Network(MLP, config(shared=True))
     first, second = network.build(BOX), network.build(BOX)
     assert network.shared
-    assert not torch.equal(first.layers[0].weight, second.layers[0].weight)
+    assert not torch.equal(first.linears[0].weight, second.linears[0].weight)
+    stacked = network.stack(BOX, 2)(torch.randn(4, 3))
+    assert not torch.equal(stacked[0], stacked[1])
+
+
+def stacks(**changes):
+    """Return the same three torsos stacked as one batched product, and one after the other."""
+    torsos = [MLP(config(init="uniform", **changes), BOX) for _ in range(3)]
+    with torch.no_grad():
+        for torso in torsos:
+            for bias in (linear.bias for linear in torso.linears):
+                bias.normal_()
+    return MLPStack(torsos), TorsoStack(torsos)
+
+
+@LEADING
+@pytest.mark.parametrize("changes", [{}, {"layer_norm": True}, {"sizes": ()}, {"sizes": (6,)}])
+def test_a_stack_is_its_torsos_side_by_side(changes, leading):
+    batched, plain = stacks(**changes)
+    obs = torch.randn(*leading, 3)
+    expected = plain(obs)
+    assert expected.shape == (3, *leading, plain.features)
+    assert batched.features == plain.features
+    torch.testing.assert_close(batched(obs), expected)
+    for k in range(3):
+        assert torch.equal(plain.only(k, obs), expected[k])
+        torch.testing.assert_close(batched.only(k, obs), expected[k])
+        with torch.no_grad():
+            torch.testing.assert_close(batched.only(k, obs), expected[k])
+
+
+@pytest.mark.parametrize("changes", [{}, {"layer_norm": True}])
+def test_a_stack_learns_as_its_torsos_do(changes):
+    batched, plain = stacks(**changes)
+    obs = torch.randn(4, 3)
+    for stack in (batched, plain):
+        stack(obs)[0].square().sum().backward()
+    weights = batched.weights[0].grad
+    torch.testing.assert_close(weights[0], plain.torsos[0].linears[0].weight.grad.T)
+    assert weights[1:].abs().max() == 0
+    alone = stacks(**changes)[0]
+    alone.load_state_dict(batched.state_dict())
+    alone.only(0, obs).square().sum().backward()
+    torch.testing.assert_close(alone.weights[0].grad, weights)
+
+
+@torch.no_grad()
+def test_acting_sees_new_weights_at_once():
+    batched, _ = stacks()
+    obs = torch.randn(4, 3)
+    before = batched.only(1, obs)
+    batched.weights[1].mul_(2.0)
+    torch.testing.assert_close(batched.only(1, obs), batched(obs)[1])
+    assert not torch.allclose(batched.only(1, obs), before)
+    flatten(list(batched.parameters()))  # the weights move to other memory
+    batched.weights[0].mul_(2.0)
+    torch.testing.assert_close(batched.only(1, obs), batched(obs)[1])
+    other, _ = stacks()
+    batched.load_state_dict(other.state_dict())
+    torch.testing.assert_close(batched.only(1, obs), other(obs)[1])
+    torch.testing.assert_close(copy.deepcopy(batched).only(2, obs), other(obs)[2])
+
+
+def test_orthogonal_returns_the_layer_it_was_given():
+    layer = nn.Linear(4, 2)
+    assert orthogonal(layer, 0.5) is layer
+    torch.testing.assert_close(layer.weight @ layer.weight.T, 0.25 * torch.eye(2))
 
 
 ENCODED = [
@@ -81,7 +150,7 @@ ENCODED = [
 ]
 
 
-@pytest.mark.parametrize("leading", [(), (4,), (2, 4)])
+@LEADING
 @pytest.mark.parametrize(("space", "value", "vector"), ENCODED)
 def test_every_space_is_encoded_by_hand(space, value, vector, leading):
     obs = torch.tensor(value)

@@ -1,0 +1,50 @@
+"""From command-line words to built parts and short runs, made as `rlrun train` makes them."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rlrun import rundir
+from rlrun.build import Parts, assemble, build_parts
+from rlrun.compose import compose
+from rlrun.conf_dir import choices, conf_dir
+from rlrun.logger.jsonl import read
+from rlrun.runner import train
+from rlrun.schema import Recipe, check
+
+ALGORITHMS = choices("algo", [conf_dir()])
+"""Every YAML in `conf/algo`."""
+
+
+@cache
+def recipe(*words: str) -> Recipe:
+    """Return the checked recipe of a command; the same words are composed once."""
+    composed = compose(list(words), [])
+    return check(composed.values, composed.problems, composed.doubtful)
+
+
+def changed(made: Recipe, algo: dict[str, Any] | None = None, **run: Any) -> Recipe:
+    """Return a recipe with other values of the algorithm's options, where it has them, and keys."""
+    options = {key: value for key, value in (algo or {}).items() if _has(made, key)}
+    config = replace(made.algorithm_config, **options)
+    return replace(made, run=replace(made.run, **run), algorithm_config=config)
+
+
+def built(*words: str, algo: dict[str, Any] | None = None, **run: Any) -> Parts:
+    """Build environments and algorithm from words and changes."""
+    return build_parts(changed(recipe(*words), algo, **run))
+
+
+def trained(folder: Path, made: Recipe) -> tuple[Parts, list[dict[str, Any]]]:
+    """Train to the end in a new folder; return the parts and the rows of `metrics.jsonl`."""
+    parts = build_parts(made)
+    folder.mkdir(parents=True)
+    place = rundir.create(folder, made.plain(), "", [], [])
+    with assemble(made, parts, place, print, None) as experiment:
+        train(experiment)
+    return parts, read(folder / "metrics.jsonl")
+
+
+def _has(made: Recipe, key: str) -> bool:
+    return hasattr(made.algorithm_config, key)
