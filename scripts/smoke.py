@@ -20,7 +20,7 @@ ENVS = {
     "sarsa": TABULAR_ENV,
     "expected_sarsa": TABULAR_ENV,
 }
-SHORT = ["total_timesteps=2000", "final_eval_episodes=2", "preset=none"]
+SHORT = ["experiment=smoke", "preset=none"]
 
 
 def main() -> int:
