@@ -1,5 +1,7 @@
 """Whole episodes out of fragments, for methods that learn from complete returns."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -7,48 +9,75 @@ from rlrun.functional.returns import discounted_return
 from rlrun.types import Fragment, Obs, map_obs
 
 
+class Finished(NamedTuple):
+    """The steps of episodes that have ended, as rows `[B, ...]`, and how many episodes they are."""
+
+    obs: Obs
+    action: Tensor
+    returns: Tensor
+    episodes: int
+
+
+class _Held(NamedTuple):
+    """Steps `[T, N, ...]`; `waiting` where the step's episode has not ended yet."""
+
+    obs: Obs
+    action: Tensor
+    reward: Tensor
+    done: Tensor
+    waiting: Tensor
+
+
 class Episodes:
     """Keeps the steps of unfinished episodes until they end.
 
-    Data enters as fragments and leaves as the rows of finished episodes, each step once.
+    Data enters as fragments and leaves as the rows of finished episodes, each step once. Memory
+    grows with the longest unfinished episode: the environment must end its episodes, or cut them.
     """
 
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
-        self._obs: Obs | None = None
-        self._action: Tensor | None = None
-        self._reward: Tensor | None = None
-        self._done: Tensor | None = None
-        self._waiting: Tensor | None = None  # [T, N]: stored, and its episode has not ended
+        self._held: _Held | None = None
 
-    def add(self, fragment: Fragment) -> tuple[Obs, Tensor, Tensor, int]:
-        """Add a fragment; return `obs`, `action` and `return` rows of episodes now finished.
+    def add(self, fragment: Fragment) -> Finished | None:
+        """Add a fragment; return the episodes that are finished now, or None if none ended in it.
 
-        The fourth value counts those episodes. Returns are discounted to each step and not
-        bootstrapped: an episode cut by a time limit counts as it was played.
+        Returns are discounted to each step and never bootstrapped: an episode cut by a time limit
+        counts as it was played. The fragment may be overwritten afterwards.
         """
-        obs, action, reward, done, waiting = self._join(fragment)
-        returns = discounted_return(reward, done, self.gamma, torch.zeros_like(reward))
-        finished = done.flip(0).cummax(0).values.flip(0) & waiting
-        rows = (map_obs(lambda leaf: leaf[finished], obs), action[finished], returns[finished])
-        self._keep(obs, action, reward, done, waiting & ~finished)
-        return *rows, int((done & waiting).sum())
+        held = self._join(fragment)
+        if not bool(fragment.done.any()):
+            self._held = _from(held, 0) if self._held is None else held
+            return None
+        # a step's episode is over when its environment ended one at that step or later
+        over = held.done.int().flip(0).cummax(0).values.flip(0).bool() & held.waiting
+        returns = discounted_return(
+            held.reward, held.done, self.gamma, torch.zeros_like(held.reward)
+        )
+        finished = Finished(
+            map_obs(lambda leaf: leaf[over], held.obs),
+            held.action[over],
+            returns[over],
+            int(fragment.done.sum()),
+        )
+        waiting = held.waiting & ~over
+        unfinished = waiting.any(1).nonzero()
+        start = int(unfinished[0]) if len(unfinished) else len(waiting)
+        self._held = _from(held._replace(waiting=waiting), start)
+        return finished
 
-    def _join(self, fragment: Fragment) -> tuple[Obs, Tensor, Tensor, Tensor, Tensor]:
-        now = (fragment.action, fragment.reward, fragment.done)
+    def _join(self, fragment: Fragment) -> _Held:
+        """Return what was held with the fragment after it."""
         fresh = torch.ones_like(fragment.terminated)
-        if self._obs is None:
-            return fragment.obs, *now, fresh
-        obs = map_obs(lambda old, new: torch.cat([old, new]), self._obs, fragment.obs)
-        held = (self._action, self._reward, self._done)
-        columns = [torch.cat([old, new]) for old, new in zip(held, now, strict=True)]  # type: ignore[list-item]
-        return obs, *columns, torch.cat([self._waiting, fresh])  # type: ignore[list-item, return-value]
+        new = _Held(fragment.obs, fragment.action, fragment.reward, fragment.done, fresh)
+        if self._held is None:
+            return new
+        obs = map_obs(lambda old, now: torch.cat([old, now]), self._held.obs, new.obs)
+        rest = zip(self._held[1:], new[1:], strict=True)
+        return _Held(obs, *(torch.cat([old, now]) for old, now in rest))
 
-    def _keep(
-        self, obs: Obs, action: Tensor, reward: Tensor, done: Tensor, waiting: Tensor
-    ) -> None:
-        rows = waiting.any(1).nonzero()
-        start = int(rows[0]) if len(rows) else len(waiting)
-        self._obs = map_obs(lambda leaf: leaf[start:].clone(), obs)
-        self._action, self._reward = action[start:].clone(), reward[start:].clone()
-        self._done, self._waiting = done[start:].clone(), waiting[start:].clone()
+
+def _from(held: _Held, start: int) -> _Held:
+    """Return a copy of the steps from `start` on."""
+    obs = map_obs(lambda leaf: leaf[start:].clone(), held.obs)
+    return _Held(obs, *(column[start:].clone() for column in held[1:]))
