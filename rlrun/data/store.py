@@ -1,0 +1,151 @@
+"""The columns of a replay: a ring of entries, and the true successors of ended episodes apart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlrun.types import Fragment, Obs, leaves, map_obs
+
+FIRST_ROOM = 256
+"""Ends there is room for at first; the room doubles when it is needed."""
+COLUMNS = ("action", "reward", "discount", "end")
+
+
+class Store:
+    """Columns `[total, ...]`, shaped after rows `[*, ...]` of observations and actions.
+
+    `discount` is gamma, and 0 where the task ended. `end` is -1, or the number of the ended episode
+    whose true successor is kept in `ends`: numbers count up, and number k lies in slot k modulo
+    `room`. A slot is used again once no entry refers to it.
+    """
+
+    def __init__(self, obs: Obs, action: Tensor, total: int, gamma: float) -> None:
+        def column(leaf: Tensor, rows: int = total) -> Tensor:
+            return torch.zeros((rows, *leaf.shape[1:]), dtype=leaf.dtype, device=leaf.device)
+
+        self.gamma = gamma
+        self.obs: Obs = map_obs(column, obs)
+        self.action = column(action)
+        self.reward = torch.zeros(total, device=action.device)
+        self.discount = torch.zeros_like(self.reward)
+        self.end = torch.full_like(self.reward, -1, dtype=torch.int64)
+        self.room, self.next_end, self.oldest_end = FIRST_ROOM, 0, 0
+        self.ends: Obs = map_obs(lambda leaf: column(leaf, FIRST_ROOM), obs)
+
+    def write(self, low: int, fragment: Fragment, start: int, stop: int) -> int:
+        """Fill the entries from `low` on with the steps `start` to `stop` of a fragment.
+
+        Returns the first entry behind them, or the ring's end.
+        """
+        high = low + (stop - start) * fragment.reward.shape[1]
+
+        def put(column: Tensor, leaf: Tensor) -> None:
+            column[low:high] = leaf[start:stop].flatten(0, 1)
+
+        map_obs(put, self.obs, fragment.obs)
+        put(self.action, fragment.action)
+        put(self.reward, fragment.reward)
+        going_on = ~fragment.terminated[start:stop].flatten()
+        torch.mul(going_on, self.gamma, out=self.discount[low:high])
+        self.end[low:high] = -1
+        ended = fragment.done[start:stop].flatten().nonzero().squeeze(1)
+        if len(ended):
+            self._keep(
+                ended + low,
+                map_obs(
+                    lambda leaf: leaf[start:stop].flatten(0, 1).index_select(0, ended),
+                    fragment.next_obs,
+                ),
+            )
+        return high
+
+    def announce(self, low: int, next_obs: Obs) -> int:
+        """Fill the entries from `low` on with the observation to come, `[N, ...]`."""
+        high = low + len(leaves(next_obs)[0])
+
+        def put(column: Tensor, leaf: Tensor) -> None:
+            column[low:high] = leaf
+
+        map_obs(put, self.obs, next_obs)
+        self.end[low:high] = -1
+        return high
+
+    def seal(self, newest: int, coming: int, width: int) -> None:
+        """End the episodes that are under way at `newest`, with the observation at `coming`."""
+        going = (self.end[newest : newest + width] < 0).nonzero().squeeze(1)
+        obs = map_obs(lambda leaf: leaf.index_select(0, going + coming), self.obs)
+        self._keep(going + newest, obs)
+
+    def successors(self, entry: Tensor, after: Tensor) -> Obs:
+        """Return the true successors of entries `[B]`; `after` `[B]` are those a row later."""
+        found: Obs = map_obs(lambda leaf: leaf.index_select(0, after), self.obs)
+        end = self.end.index_select(0, entry)
+        ended = (end >= 0).nonzero().squeeze(1)
+        if len(ended):
+            slot = end.index_select(0, ended).remainder_(self.room)
+
+            def put(leaf: Tensor, apart: Tensor) -> None:
+                leaf.index_copy_(0, ended, apart.index_select(0, slot))
+
+            map_obs(put, found, self.ends)
+        return found
+
+    def state_dict(self, entries: int) -> dict[str, Any]:
+        """Return the first `entries` of each column, and the ends."""
+        columns = {name: getattr(self, name)[:entries] for name in COLUMNS}
+        numbers = {"next_end": self.next_end, "oldest_end": self.oldest_end, "room": self.room}
+        obs: Obs = map_obs(lambda leaf: leaf[:entries], self.obs)
+        return {**columns, **numbers, "obs": _numbered(obs), "ends": _numbered(self.ends)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the contents back into a fresh store."""
+        self.room = int(state["room"])
+        self.next_end, self.oldest_end = int(state["next_end"]), int(state["oldest_end"])
+        for name in COLUMNS:
+            getattr(self, name)[: len(state[name])] = state[name]
+        for number, column in _numbered(self.obs).items():
+            column[: len(state["obs"][number])] = state["obs"][number]
+        ends = unnumbered(state["ends"], self.ends)
+        self.ends = map_obs(lambda leaf, old: leaf.to(old.device), ends, self.ends)
+
+    def _keep(self, entries: Tensor, obs: Obs) -> None:
+        """Keep true successors `[E, ...]` apart for the entries `[E]`."""
+        count = len(entries)
+        if self.next_end + count - self.oldest_end > self.room:
+            self._make_room(count)
+        number = torch.arange(self.next_end, self.next_end + count, device=entries.device)
+        self.end.index_copy_(0, entries, number)
+        slot = number % self.room
+        map_obs(lambda ends, leaf: ends.index_copy_(0, slot, leaf), self.ends, obs)
+        self.next_end += count
+
+    def _make_room(self, count: int) -> None:
+        """Forget the ends that no entry refers to; where that frees less than half, grow."""
+        held = self.end[self.end >= 0]
+        self.oldest_end = int(held.min()) if len(held) else self.next_end
+        held = torch.arange(self.oldest_end, self.next_end, device=self.end.device)
+        room = self.room
+        while room < 2 * (len(held) + count):
+            room *= 2
+        if room > self.room:
+            old, new, self.room = held % self.room, held % room, room
+
+            def moved(leaf: Tensor) -> Tensor:
+                larger = leaf.new_zeros((room, *leaf.shape[1:]))
+                return larger.index_copy_(0, new, leaf.index_select(0, old))
+
+            self.ends = map_obs(moved, self.ends)
+
+
+def unnumbered(state: Mapping[str, Tensor], like: Obs | list[str]) -> Obs:
+    """Return an observation from its tensors by number; `like` has the names, if there are any."""
+    if isinstance(like, Tensor) or not like:
+        return state["0"]
+    return {key: state[str(number)] for number, key in enumerate(sorted(like))}
+
+
+def _numbered(obs: Obs) -> dict[str, Tensor]:
+    """Return an observation's tensors by number: a checkpoint's names may hold no slash."""
+    return {str(number): leaf for number, leaf in enumerate(leaves(obs))}
