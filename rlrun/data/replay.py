@@ -13,6 +13,7 @@ from gymnasium import Space, spaces
 from torch import Tensor
 
 from rlrun.config import ConfigError, Problem
+from rlrun.data import priorities
 from rlrun.data.memory import free_memory
 from rlrun.data.priorities import Priorities, PrioritizedConfig
 from rlrun.data.store import Store, unnumbered
@@ -211,7 +212,7 @@ def bytes_for(capacity: int, spec: EnvSpec, prioritized: bool) -> int:
     """Return the bytes a replay allocates; successors of ended episodes come on top."""
     entries = (capacity // spec.num_envs + 1) * spec.num_envs
     each = _bytes(spec.obs_space) + _bytes(spec.action_space) + 16
-    return entries * each + (Priorities.bytes_for(entries) if prioritized else 0)
+    return entries * each + (priorities.bytes_for(entries) if prioritized else 0)
 
 
 def _bytes(space: Space[Any]) -> int:
