@@ -21,7 +21,8 @@ LossFn: TypeAlias = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
 class Learner:
     """Minimises losses over a set of parameters.
 
-    `max_grad_norm` None means no clipping. The learning rate is set from outside, by a schedule.
+    `betas` are Adam's; `max_grad_norm` None means no clipping. The learning rate is set from
+    outside, by a schedule.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Learner:
         *,
         optimizer: Literal["adam", "rmsprop"] = "adam",
         epsilon: float = 1e-8,
+        betas: tuple[float, float] = (0.9, 0.999),
         max_grad_norm: float | None = None,
     ) -> None:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
@@ -37,7 +39,9 @@ class Learner:
         self.flat = flatten(self.parameters)
         self.optimizer: torch.optim.Optimizer
         if optimizer == "adam":
-            self.optimizer = torch.optim.Adam([self.flat], lr=0.0, eps=epsilon, fused=True)
+            self.optimizer = torch.optim.Adam(
+                [self.flat], lr=0.0, betas=betas, eps=epsilon, fused=True
+            )
         else:
             self.optimizer = torch.optim.RMSprop([self.flat], lr=0.0, alpha=0.99, eps=epsilon)
 
@@ -101,4 +105,6 @@ def flatten(parameters: list[nn.Parameter]) -> nn.Parameter:
 
 def mean_metrics(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of each metric over several minimisation steps, still as tensors."""
-    return {key: torch.stack([row[key] for row in rows]).mean() for key in rows[0]} if rows else {}
+    if len(rows) < 2:
+        return dict(rows[0]) if rows else {}
+    return {key: torch.stack([row[key] for row in rows]).mean() for key in rows[0]}
