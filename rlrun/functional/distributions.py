@@ -5,7 +5,7 @@ dimensions and return `[...]`. Sampling draws from torch's global generator.
 """
 
 import math
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -36,6 +36,25 @@ class Distribution(Protocol):
     def evaluate(self, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return `log_prob(action)` and `entropy()`, sharing what they have in common."""
         ...
+
+    def kl(self, other: Self) -> Tensor:
+        """Return KL(self || other), `[...]`."""
+        ...
+
+
+D = TypeVar("D")
+
+
+def frozen(distribution: D) -> D:
+    """Return a copy of a distribution that stays what it is when parameters change."""
+    return cast(D, _frozen(distribution))
+
+
+def _frozen(part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return part.detach().clone()
+    # a distribution is a named tuple of tensors, numbers and other distributions
+    return type(part)(*map(_frozen, part)) if hasattr(part, "_fields") else part
 
 
 class Categorical(NamedTuple):

@@ -6,11 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rlrun.config import option
+from rlrun.config import ConfigError, Problem, option
 from rlrun.functional.distributions import Distribution
 from rlrun.nets.heads import action_head
 from rlrun.nets.normalizer import ObsNormalizer, RewardScaler
-from rlrun.nets.torso import Network, orthogonal
+from rlrun.nets.torso import Network, TorsoStack, orthogonal
 from rlrun.types import Carry, Decision, EnvSpec, Obs
 
 
@@ -30,7 +30,8 @@ class PolicyConfig:
 class ActorCritic(nn.Module):
     """Normalisers, torso(s), action head and value head; all inputs `[..., *obs_shape]`.
 
-    With `network.shared` one torso serves both heads.
+    With `network.shared` one torso serves both heads. With `apart` no parameter serves policy and
+    value both, or lies in one tensor with the other's, so that each can be moved alone.
     """
 
     def __init__(
@@ -39,12 +40,21 @@ class ActorCritic(nn.Module):
         spec: EnvSpec,
         network: Network,
         gamma: float,
+        *,
+        apart: bool = False,
     ) -> None:
         super().__init__()
+        if apart and network.shared:
+            reason = "policy and value are learned apart here; set network.shared=false"
+            raise ConfigError(Problem("network.shared", reason))
         self.normalizer = ObsNormalizer(spec.obs_space) if config.normalize_observation else None
         scale = config.normalize_reward
         self.reward_scaler = RewardScaler(spec.num_envs, gamma) if scale else None
-        self.torsos = network.stack(spec.obs_space, 1 if network.shared else 2)
+        self.torsos = (
+            TorsoStack([network.build(spec.obs_space) for _ in range(2)])
+            if apart
+            else network.stack(spec.obs_space, 1 if network.shared else 2)
+        )
         self._critic = 0 if network.shared else 1
         self.action_head = action_head(
             spec.action_space,
@@ -77,6 +87,12 @@ class ActorCritic(nn.Module):
         features = self.torsos.only(self._critic, self._normalize(obs))
         value: Tensor = self.value_head(features).squeeze(-1)
         return value
+
+    def parameters_apart(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Return the parameters of the policy and those of the value of a bundle built `apart`."""
+        policy, value = self.torsos.torsos
+        actor = [*policy.parameters(), *self.action_head.parameters()]
+        return actor, [*value.parameters(), *self.value_head.parameters()]
 
     def initial_carry(self, num_envs: int) -> Carry:
         """Return the carry of an episode's first step."""

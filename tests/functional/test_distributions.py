@@ -13,6 +13,7 @@ from rlrun.functional.distributions import (
     Gaussian,
     MultiCategorical,
     SquashedGaussian,
+    frozen,
 )
 
 LOW, HIGH = torch.tensor([-2.0, 0.0]), torch.tensor([1.0, 0.5])
@@ -81,6 +82,21 @@ def test_kl_agrees_with_torch(kind):
     assert ours.kl(other).shape == (5,)
     torch.testing.assert_close(ours.kl(other), expected, rtol=1e-4, atol=1e-5)
     assert ours.kl(ours).abs().max() < 1e-6
+
+
+def test_a_frozen_distribution_stays_what_it_was():
+    mean, log_std = torch.ones(3, 2, requires_grad=True), torch.zeros(2, requires_grad=True)
+    bounds = (torch.zeros(2), torch.ones(2))
+    kept = frozen(SquashedGaussian(Gaussian(mean, log_std), *bounds))
+    choices = frozen(MultiCategorical(mean, (1, 1)))
+    with torch.no_grad():
+        mean.mul_(2.0)
+        log_std.add_(1.0)
+    assert not kept.base.mean.requires_grad
+    assert kept.base.mean.tolist() == [[1.0, 1.0]] * 3
+    assert kept.base.log_std.tolist() == [0.0, 0.0]
+    assert choices.logits.tolist() == [[1.0, 1.0]] * 3
+    assert choices.sizes == (1, 1)
 
 
 @pytest.mark.parametrize("leading", LEADING)
