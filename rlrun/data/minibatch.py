@@ -1,6 +1,7 @@
 """Shuffled minibatches of a fragment's rows."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,11 +27,12 @@ def minibatches(rows: Mapping[str, Obs], size: int) -> list[dict[str, Obs]]:
     columns: dict[str, list[Obs]] = {}
     for name, column in rows.items():
         shuffled = map_obs(lambda leaf: leaf.index_select(0, order), column)
-        columns[name] = _chunks(shuffled, size)
+        columns[name] = chunks(shuffled, size)
     return [dict(zip(columns, batch, strict=True)) for batch in zip(*columns.values(), strict=True)]
 
 
-def _chunks(column: Obs, size: int) -> list[Obs]:
+def chunks(column: Obs, size: int) -> list[Any]:
+    """Return a column `[B, ...]` in parts of `size` rows, without copying."""
     if isinstance(column, Tensor):
         return list(column.split(size))
     parts = {key: leaf.split(size) for key, leaf in column.items()}

@@ -15,6 +15,7 @@ from torch import Tensor
 from rlrun.config import ConfigError, Problem
 from rlrun.data import priorities
 from rlrun.data.memory import free_memory
+from rlrun.data.minibatch import chunks
 from rlrun.data.priorities import Priorities, PrioritizedConfig
 from rlrun.data.store import Store, unnumbered
 from rlrun.types import EnvSpec, Fragment, Obs, map_obs
@@ -35,6 +36,13 @@ class Batch(NamedTuple):
     discount: Tensor
     weight: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks for
+
+    def split(self, size: int) -> list["Batch"]:
+        """Return batches of `size` draws, without copying."""
+        if len(self.reward) == size:
+            return [self]
+        columns = [chunks(column, size) for column in self]
+        return [Batch(*parts) for parts in zip(*columns, strict=True)]
 
 
 class Replay:
