@@ -1,6 +1,6 @@
 """From command-line words to built parts and short runs, made as `rlrun train` makes them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,19 @@ def recipe(*words: str) -> Recipe:
     return check(composed.values, composed.problems, composed.doubtful)
 
 
-def changed(made: Recipe, algo: dict[str, Any] | None = None, **run: Any) -> Recipe:
-    """Return a recipe with other values of the algorithm's options, where it has them, and keys."""
-    options = {key: value for key, value in (algo or {}).items() if _has(made, key)}
-    config = replace(made.algorithm_config, **options)
-    return replace(made, run=replace(made.run, **run), algorithm_config=config)
-
-
-def built(*words: str, algo: dict[str, Any] | None = None, **run: Any) -> Parts:
-    """Build environments and algorithm from words and changes."""
-    return build_parts(changed(recipe(*words), algo, **run))
+def changed(
+    made: Recipe,
+    algo: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
+    **run: Any,
+) -> Recipe:
+    """Return a recipe with other keys, and other options of algorithm and network that exist."""
+    return replace(
+        made,
+        run=replace(made.run, **run),
+        algorithm_config=_with(made.algorithm_config, algo or {}),
+        network=replace(made.network, config=_with(made.network.config, network or {})),
+    )
 
 
 def trained(folder: Path, made: Recipe) -> tuple[Parts, list[dict[str, Any]]]:
@@ -46,5 +49,6 @@ def trained(folder: Path, made: Recipe) -> tuple[Parts, list[dict[str, Any]]]:
     return parts, read(folder / "metrics.jsonl")
 
 
-def _has(made: Recipe, key: str) -> bool:
-    return hasattr(made.algorithm_config, key)
+def _with(config: Any, values: dict[str, Any]) -> Any:
+    names = {field.name for field in fields(config)}
+    return replace(config, **{key: value for key, value in values.items() if key in names})

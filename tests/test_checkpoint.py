@@ -223,7 +223,7 @@ def test_the_manifest_is_written_last_and_the_name_given_after_that(tmp_path, mo
 
 
 def test_only_committed_names_are_read_and_order_is_by_number(tmp_path):
-    for step in (1_000_000_000, 20, 3):
+    for step in (10_000_000_000, 2_000_000_000, 3):
         store(tmp_path, step)
     whole = tmp_path / "step-000000003"
     for name in ("step-000000030.tmp", "step-x", ".tmp-40-7", "step-"):
@@ -231,8 +231,8 @@ def test_only_committed_names_are_read_and_order_is_by_number(tmp_path):
     (tmp_path / "step-000000050").write_text("a file")
     (tmp_path / "last").write_text("step-000000003\n")  # a hint decides nothing
     names = [path.name for path in committed(tmp_path)]
-    assert names == ["step-000000003", "step-000000020", "step-1000000000"]
-    assert load_newest(tmp_path, with_resume=False)[0].step == 1_000_000_000
+    assert names == ["step-000000003", "step-2000000000", "step-10000000000"]
+    assert load_newest(tmp_path, with_resume=False)[0].step == 10_000_000_000
 
 
 def test_the_same_step_again_replaces(tmp_path):

@@ -207,6 +207,12 @@ def test_what_is_not_a_mapping_is_refused():
     assert problems == [Problem("algo", "[1] is not a group of keys")]
 
 
+def test_a_problem_found_elsewhere_does_not_spoil_a_good_mapping():
+    problems = [Problem("seed", "is missing")]
+    assert parse(Inner, {"depth": 1, "flag": True}, "", problems) == Inner(depth=1, flag=True)
+    assert len(problems) == 1
+
+
 def test_near_misses():
     words = ["algo.gamma", "algo.gae_lambda", "seed", "CartPole-v1"]
     assert near_miss("algo.gama", words) == "; did you mean algo.gamma?"

@@ -70,6 +70,12 @@ def test_an_episode_that_ends_at_the_limit_is_not_cut():
     assert (outcome.lengths, outcome.cut) == ([5, 5], 0)
 
 
+def test_an_environment_that_has_done_its_part_is_not_counted_as_cut():
+    env = ScriptedEnv([[(4, "terminated")], [(1, "terminated"), (10**9, "terminated")]])
+    outcome = play(env, 3, max_steps=5)
+    assert (sorted(outcome.lengths), outcome.cut) == ([1, 4, 4], 0)
+
+
 def test_playing_stops_with_the_last_episode():
     env = ScriptedEnv([[(3, "terminated")], [(4, "terminated")]])
     play(env, 2)

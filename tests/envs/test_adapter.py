@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from rlrun.config import ConfigError
 from rlrun.envs.adapter import EnvConfig, GymnasiumEnv
@@ -41,6 +42,16 @@ def test_real_environments_conform(env_id):
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Blackjack-v1"])
 def test_environments_in_processes_conform(env_id):
     check_vec_env(lambda count: make(env_id, count, "async"), steps=REAL[env_id])
+
+
+@pytest.mark.parametrize(
+    ("vectorization", "kind"),
+    [("auto", SyncVectorEnv), ("sync", SyncVectorEnv), ("async", AsyncVectorEnv)],
+)
+def test_processes_are_used_where_they_are_asked_for(vectorization, kind):
+    env = make("CartPole-v1", 2, vectorization)
+    assert type(env._env) is kind
+    env.close()
 
 
 @pytest.mark.parametrize("name", OBS)

@@ -98,6 +98,15 @@ def test_discounted_return_refuses_shapes_that_would_broadcast(wrong):
         discounted_return(tensors[0], tensors[1], 0.5, tensors[2])
 
 
+def test_values_of_the_last_step_alone_are_refused():
+    reward, done = torch.zeros(3, 2), torch.zeros(3, 2, dtype=torch.bool)
+    last = torch.ones(2)  # [N] would be added to every step
+    with pytest.raises(ValueError, match="shapes differ"):
+        discounted_return(reward, done, 0.5, last)
+    with pytest.raises(ValueError, match="shapes differ"):
+        generalized_advantage(reward, reward, last, done, done, 0.5, 0.5)
+
+
 def test_decayed_sum_by_hand():
     result = decayed_sum(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0.5, 0.25, 0.75]))
     assert result.tolist() == [2.5, 3.0, 4.0]

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from rlrun.build import build_parts
 from rlrun.data.collector import Collector
 from rlrun.functional.schedules import Schedule
-from tests.recipes import ALGORITHMS, built
+from tests.recipes import ALGORITHMS, changed, recipe
 
 BOOTSTRAPPING = [name for name in ALGORITHMS if name in ("a2c", "ppo", "trpo")]
 """Algorithms with a learned value that stands for what comes after a cut."""
@@ -18,11 +19,9 @@ UPDATES = {"a2c": 100}
 def learned(name: str, probe: str, **options):
     """Return the algorithm after it has learned in a probe."""
     rate = Schedule("linear", RATES.get(name, 0.02), 0.0)
-    parts = built(
-        *(f"algo={name}", f"env=tests.learning.probes:{probe}-v0", "preset=none", "device=cpu"),
-        *("network.sizes=[16]", "num_envs=8"),
-        algo={**SMALL, "learning_rate": rate, **options},
-    )
+    made = recipe(f"algo={name}", f"env=tests.learning.probes:{probe}-v0", "preset=none")
+    algo = {**SMALL, "learning_rate": rate, **options}
+    parts = build_parts(changed(made, algo, {"sizes": (16,)}, num_envs=8))
     algorithm = parts.algorithm
     collector = Collector(parts.env, algorithm.initial_carry, parts.device, seed=1)
     updates = UPDATES.get(name, 25)

@@ -43,8 +43,9 @@ def test_a_shared_trunk_is_one_and_separate_trunks_are_two():
     for shared, common in ((True, trunk), (False, 0)):
         policy = build(shared)
         chosen = policy.distribution(obs).log_prob(torch.ones(20).long())
-        both = weights_behind(policy, chosen) & weights_behind(policy, policy.value(obs))
-        assert both.sum() == common
+        actor, critic = (weights_behind(policy, out) for out in (chosen, policy.value(obs)))
+        assert (actor & critic).sum() == common
+        assert (actor | critic).all()
 
 
 def test_acting_without_exploration_takes_the_most_likely_action():

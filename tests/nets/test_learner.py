@@ -61,7 +61,7 @@ def test_flat_steps_equal_those_of_plain_torch(kind, max_grad_norm):
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.5])
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e38])
 def test_a_gradient_that_is_not_finite_stops_before_anything_moves(bad, max_grad_norm):
     net = network()
     learner = Learner(net.parameters(), max_grad_norm=max_grad_norm)
