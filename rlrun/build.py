@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,7 @@ def assemble(
         algorithm=parts.algorithm,
         env=parts.env,
         make_eval_env=lambda count: make_env(recipe, count),
+        make_worker=partial(build_worker, recipe, resumes),
         collector=Collector(parts.env, initial_carry, parts.device, int(seeds[0])),
         clock=Clock(run.total_timesteps),
         device=parts.device,
@@ -88,6 +90,19 @@ def assemble(
         loggers=LoggerSet(loggers, lambda text: say(f"warning: {text}")),
         say=say,
     )
+
+
+def build_worker(recipe: Recipe, resumes: int, index: int) -> tuple[Algorithm, Collector]:
+    """Build what one of several processes learns with: one environment, its own random numbers."""
+    run = recipe.run
+    words = np.random.SeedSequence([run.seed, 2, resumes, index]).generate_state(2)
+    torch.set_num_threads(run.threads)
+    torch.manual_seed(int(words[0]))
+    env = GymnasiumEnv(run.env, 1)
+    device, _ = choose_device(run.device.name, env.spec.obs_space)
+    setting = Setting(env.spec, recipe.network, device)
+    algorithm = recipe.algorithm(recipe.algorithm_config, setting)
+    return algorithm, Collector(env, algorithm.initial_carry, device, int(words[1]))
 
 
 def make_env(recipe: Recipe, count: int, render_mode: str | None = None) -> GymnasiumEnv:

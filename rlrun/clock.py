@@ -29,6 +29,11 @@ class Clock:
         self.updates += 1
         self.steps += fragment.reward.numel() if len(fragment.reward) else 1
 
+    def advance_to(self, steps: int, updates: int) -> None:
+        """Take over counts that were kept elsewhere."""
+        self.previous = self.steps
+        self.steps, self.updates = steps, updates
+
     def crossed(self, period: int) -> bool:
         """Say whether the last advance reached a multiple of `period`; 0 means never."""
         return period > 0 and self.steps // period > self.previous // period

@@ -33,6 +33,7 @@ class Experiment:
     algorithm: Algorithm
     env: VecEnv
     make_eval_env: Callable[[int], VecEnv]
+    make_worker: Callable[[int], tuple[Algorithm, Collector]]
     collector: Collector
     clock: Clock
     device: torch.device

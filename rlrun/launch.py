@@ -8,16 +8,18 @@ from typing import Any
 
 from rich.console import Console
 
-from rlrun import __version__, rundir
+from rlrun import __version__, async_runner, checkpoint, rundir, runner
 from rlrun.build import Parts, assemble, build_parts
 from rlrun.compose import Composed, compose, to_yaml
 from rlrun.device import check_device
 from rlrun.evaluate import Evaluation
 from rlrun.experiment import Experiment
 from rlrun.logger.console import ConsoleLogger
-from rlrun.runner import stop_on_signals, train
 from rlrun.schema import Recipe, check
 from rlrun.types import Diverged
+
+LOOPS = {"sync": runner.train, "async": async_runner.train}
+"""From what an algorithm asks for, `Algorithm.runner`, to the loop that drives it."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ def drive(
 def _train_and_report(experiment: Experiment, say: Any) -> int:
     folder = experiment.folder
     try:
-        with stop_on_signals(experiment):
-            outcome = train(experiment)
+        with runner.stop_on_signals(experiment):
+            outcome = LOOPS[experiment.algorithm.runner](experiment)
     except Diverged as fault:
         experiment.loggers.close()
         say(f"diverged at step {experiment.clock.steps:,}: {fault}; the last checkpoint is kept")
@@ -153,13 +155,14 @@ def _introduce(
     console: Console, folder: rundir.RunFolder, prepared: Prepared, parts: Parts
 ) -> None:
     composed, run = prepared.composed, prepared.recipe.run
-    size = sum(p.numel() for p in getattr(parts.algorithm, "policy").parameters())  # noqa: B009
+    tensors, _ = checkpoint.split_state(parts.algorithm.parts()["policy"].state_dict())
+    size = sum(tensor.numel() for tensor in tensors.values())
     changes = " ".join(f"{key}={value}" for key, value in composed.preset_changes.items())
     rows = [
         f"rlrun {__version__}: {run.algo['name']} on {run.env.name}, seed {run.seed}",
         f"preset  {composed.preset}" + (f": {changes}" if changes else ""),
         f"device  {parts.device}: {parts.device_reason}",
-        f"policy  {run.network['name']}, {size:,} parameters",
+        f"policy  {run.network['name']}, {size:,} numbers",
         f"folder  {folder.path}",
     ]
     for row in rows:

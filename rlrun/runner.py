@@ -8,6 +8,7 @@ from types import FrameType
 
 from rlrun.evaluate import Evaluation
 from rlrun.experiment import Experiment
+from rlrun.types import Metrics
 
 
 def train(run: Experiment) -> Evaluation | None:
@@ -17,19 +18,24 @@ def train(run: Experiment) -> Evaluation | None:
     returned, or None after a stop. Raises Diverged when a gradient is not finite.
     """
     act = partial(run.algorithm.act, explore=True)
-    periods, clock = run.periods, run.clock
     while not run.finished():
-        run.algorithm.anneal(clock.progress)
+        run.algorithm.anneal(run.clock.progress)
         fragment = run.collector.collect(act, run.algorithm.horizon)
         metrics = run.algorithm.update(fragment)
-        clock.advance(fragment)
-        if clock.crossed(periods.log_every) or run.finished():
-            run.log(metrics)
-        if clock.crossed(periods.eval_every) and not run.finished():
-            run.evaluate(periods.eval_episodes)
-        if clock.crossed(periods.save_every) and not run.finished():
-            run.save()
+        run.clock.advance(fragment)
+        tend(run, metrics)
     return finish(run)
+
+
+def tend(run: Experiment, metrics: Metrics) -> None:
+    """Log, evaluate and save where the last advance made it due."""
+    periods, clock = run.periods, run.clock
+    if clock.crossed(periods.log_every) or run.finished():
+        run.log(metrics)
+    if clock.crossed(periods.eval_every) and not run.finished():
+        run.evaluate(periods.eval_episodes)
+    if clock.crossed(periods.save_every) and not run.finished():
+        run.save()
 
 
 def finish(run: Experiment) -> Evaluation | None:

@@ -57,3 +57,14 @@ def test_a_restored_clock_continues_and_is_not_due_again():
     other.advance(fragment(5))
     assert other.crossed(20)
     assert other.progress == pytest.approx(0.4)
+
+
+def test_counts_kept_elsewhere_are_due_like_ones_own():
+    clock = Clock(100)
+    clock.advance_to(30, 3)
+    assert (clock.steps, clock.updates, clock.progress) == (30, 3, pytest.approx(0.3))
+    assert clock.crossed(20)
+    clock.advance_to(30, 3)
+    assert not clock.crossed(20)
+    clock.advance_to(41, 4)
+    assert clock.crossed(20)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from gymnasium import Space
@@ -28,12 +28,14 @@ class Algorithm(ABC):
     `horizon` is the number of environment steps, per environment, between updates; 0 means that
     the algorithm plans from `spec.model` and takes no steps. Subclasses are built as
     `(config, setting)`, set `Config` to a frozen dataclass of their own file, and name the spaces
-    they serve.
+    they serve. `runner` "async" asks for workers in processes, each with a copy of the algorithm;
+    what they share are the `SharedLearner`s among its `parts`.
     """
 
     Config: ClassVar[type]
     obs_spaces: ClassVar[tuple[type[Space[Any]], ...]]
     action_spaces: ClassVar[tuple[type[Space[Any]], ...]]
+    runner: ClassVar[Literal["sync", "async"]] = "sync"
     horizon: int
     converged: bool = False
 

@@ -24,7 +24,7 @@ class Schedule:
         """Return the value at `progress` in [0, 1]; beyond `fraction` it stays at `end`."""
         done = min(max(progress / self.fraction, 0.0), 1.0)
         if self.kind == "exponential":
-            return self.start * (self.end / self.start) ** done
+            return self.start * math.pow(self.end / self.start, done)
         return self.start + (self.end - self.start) * done
 
     def extremes(self) -> tuple[float, float]:

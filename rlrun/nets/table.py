@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rlrun.config import ConfigError, Problem, option
 from rlrun.functional.bellman import joint_step_size, way_to_the_end
 from rlrun.functional.exploration import (
+    Ties,
     boltzmann,
     epsilon_greedy,
     sample_boltzmann,
@@ -19,7 +20,7 @@ from rlrun.functional.exploration import (
 from rlrun.functional.schedules import Schedule
 from rlrun.types import Decision, EnvSpec, Obs, TabularModel
 
-Explorer = Callable[[Tensor, float], Tensor]
+Explorer = Callable[[Tensor, float, Ties], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +30,10 @@ class ExplorationConfig:
     kind: Literal["epsilon_greedy", "boltzmann"] = option("the family of exploring policies")
     epsilon: Schedule = option("share of random actions, of epsilon_greedy", at_least=0, at_most=1)
     temperature: Schedule = option("how evenly boltzmann spreads its actions", at_least=0)
+    ties: Ties = option("which of equally good actions the greedy part takes")
 
     @property
-    def schedule(self) -> Schedule:
+    def rate(self) -> Schedule:
         """The schedule of the chosen kind."""
         return self.epsilon if self.kind == "epsilon_greedy" else self.temperature
 
@@ -48,7 +50,7 @@ class QTable(nn.Module):
         shape = (size(spec.obs_space), size(spec.action_space))
         table = torch.full(shape, initial_value, dtype=torch.float64)
         self.q = nn.Parameter(table, requires_grad=False)
-        self.rate = exploration.schedule(0.0)
+        self.rate, self.ties = exploration.rate(0.0), exploration.ties
         greedy = exploration.kind == "epsilon_greedy"
         self._sample: Explorer = sample_epsilon_greedy if greedy else sample_boltzmann
         self._spread: Explorer = epsilon_greedy if greedy else boltzmann
@@ -57,22 +59,25 @@ class QTable(nn.Module):
         """Sample actions for observations `[N]`, or take the first of the best."""
         assert isinstance(obs, Tensor)
         q = self.q[obs]
-        return Decision(self._sample(q, self.rate) if explore else q.argmax(-1))
+        return Decision(self._sample(q, self.rate, self.ties) if explore else q.argmax(-1))
 
     def probability(self, q: Tensor) -> Tensor:
         """Return the exploring policy `[..., A]` over rows of action values `[..., A]`."""
-        return self._spread(q, self.rate)
+        return self._spread(q, self.rate, self.ties)
 
     def learn(self, obs: Tensor, action: Tensor, target: Tensor, learning_rate: float) -> Tensor:
-        """Move q(obs, action) towards `target`, all `[B]`; return the errors before the move.
+        """Move q(obs, action) towards `target`, all `[...]`; return the errors before the move.
 
-        Pairs may repeat: their moves are summed with the step size of `joint_step_size`.
+        Pairs may repeat: their moves are summed, with the step size of `joint_step_size`.
         """
-        error = target - self.q[obs, action]
+        table = self.q
+        error = target - table[obs, action]
         step: float | Tensor = learning_rate
-        if len(error) > 1:
-            step = joint_step_size(obs * self.q.shape[1] + action, learning_rate)
-        self.q.index_put_((obs, action), step * error, accumulate=True)
+        if len(error.view(-1)) > 1:
+            entry = (obs * table.shape[1] + action).view(-1)
+            if len(set(entry.tolist())) < len(entry):
+                step = joint_step_size(entry, learning_rate).view_as(error)
+        table.index_put_((obs, action), step * error, accumulate=True)
         return error
 
     def get_extra_state(self) -> float:

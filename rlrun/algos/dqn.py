@@ -1,0 +1,179 @@
+"""Deep Q-learning and its descendants, each a switch that may be combined with the others.
+
+Mnih et al. 2015, "Human-level control through deep reinforcement learning"; double, dueling, noisy,
+prioritized, n-step and distributional as in Hessel et al. 2018, "Rainbow", arXiv:1710.02298, and
+Dabney et al. 2018 (quantiles); docs/algorithms/dqn.md has every detail.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from rlrun.algos.base import Algorithm, Setting
+from rlrun.config import option
+from rlrun.data.experience import Experience, ExperienceConfig
+from rlrun.data.priorities import PrioritizedConfig
+from rlrun.data.replay import Batch
+from rlrun.functional.critics import td_target
+from rlrun.functional.q_values import (
+    cross_entropy,
+    double_value,
+    huber_loss,
+    project,
+    quantile_huber_loss,
+    taken,
+    weighted_mean,
+)
+from rlrun.functional.schedules import Schedule
+from rlrun.nets.learner import Learner, mean_metrics
+from rlrun.nets.q_network import QHeadConfig, QNetwork, ValueExplorationConfig
+from rlrun.nets.target import Target
+from rlrun.types import Carry, Decision, Fragment, Metrics, Obs, Stateful
+
+TD_ERROR = "td_error"  # kept by row: it becomes priorities
+
+
+@dataclass(frozen=True, kw_only=True)
+class DQNConfig(ExperienceConfig, ValueExplorationConfig, QHeadConfig):
+    """Options of `algo=dqn` and `algo=rainbow`."""
+
+    learning_rate: Schedule = option("step size of Adam", at_least=0, at_most=1)
+    tau: float = option("share by which the target follows; 1 copies", above=0, at_most=1)
+    target_update_interval: int = option("environment steps between target updates", at_least=1)
+    max_grad_norm: float = option("the gradient's norm is clipped to this", above=0)
+    double: bool = option("the online network chooses the action that the target values")
+    n_step: int = option("rewards summed before bootstrapping", at_least=1)
+    prioritized: bool = option("draw transitions in proportion to their error")
+    priority: PrioritizedConfig = option("how, if prioritized")
+
+
+class Draw(NamedTuple):
+    """A minibatch, and what the target network says of its successors, `[B, A]` or `[B, A, K]`."""
+
+    batch: Batch
+    next_q: Tensor
+
+
+class DQN(Algorithm):
+    """Stores what it sees and learns action values from draws of it."""
+
+    Config = DQNConfig
+    obs_spaces = (
+        spaces.Box,
+        spaces.Discrete,
+        spaces.MultiDiscrete,
+        spaces.MultiBinary,
+        spaces.Dict,
+    )
+    action_spaces = (spaces.Discrete,)
+
+    def __init__(self, config: DQNConfig, setting: Setting) -> None:
+        super().__init__(config, setting)
+        self.config = config
+        policy = QNetwork(config, setting.spec, setting.network, config)
+        self.policy = policy.to(setting.device)
+        self.learner = Learner(self.policy.parameters(), max_grad_norm=config.max_grad_norm)
+        self.target = Target(self.policy, self.learner.flat)
+        self.experience = Experience(
+            config,
+            setting.spec,
+            setting.device,
+            n_step=config.n_step,
+            prioritized=config.priority if config.prioritized else None,
+        )
+        self.replay, self.horizon = self.experience.replay, self.experience.horizon
+        self.policy.warming = not self.experience.warm
+        kinds = {"none": self._mean_losses, "c51": self._atoms_losses, "qr": self._quantiles_losses}
+        self._losses = kinds[config.distributional]
+        self.anneal(0.0)
+
+    def anneal(self, progress: float) -> None:
+        """Set the step size, the rate of exploration, and the weights of prioritized draws."""
+        self.learner.learning_rate = self.config.learning_rate(progress)
+        self.policy.rate = self.policy.schedule(progress)
+        if self.replay.priorities is not None:
+            self.replay.priorities.beta = self.config.priority.beta(progress)
+
+    def act(self, obs: Obs, carry: Carry, *, explore: bool) -> Decision:
+        """Explore around the best action, or take it."""
+        return self.policy.act(obs, explore)
+
+    def update(self, fragment: Fragment) -> Metrics:
+        """Store the fragment, take the gradient steps that are due, and let the target follow."""
+        interval = self.config.target_update_interval
+        updates = self.replay.added // interval
+        history = [
+            self._learn(Draw(*parts))
+            for drawn in self.experience.draws(fragment)
+            for parts in self._with_target(drawn)
+        ]
+        if self.replay.added // interval > updates:
+            self.target.follow(self.config.tau)
+        self.policy.warming = not self.experience.warm
+        return {
+            **mean_metrics(history),
+            "train/learning_rate": self.learner.learning_rate,
+            "rollout/exploration_rate": self.policy.rate,
+        }
+
+    def parts(self) -> dict[str, Stateful]:
+        """Return the network, its target, the optimizer and the memory."""
+        return {
+            "policy": self.policy,
+            "target": self.target,
+            "optimizer": self.learner,
+            "experience": self.experience,
+        }
+
+    @torch.no_grad()
+    def _with_target(self, drawn: Batch) -> Iterator[tuple[Batch, Tensor]]:
+        """Pair minibatches with what the target says; it does not move, so one pass serves all."""
+        next_q = self.target.module(drawn.next_obs)
+        size = self.config.batch_size
+        return zip(drawn.split(size), next_q.split(size), strict=True)
+
+    def _learn(self, draw: Draw) -> dict[str, Tensor]:
+        metrics = self.learner.minimize(self.loss, draw)
+        error = metrics.pop(TD_ERROR)
+        self.replay.update_priorities(draw.batch.index, error)
+        return metrics
+
+    def loss(self, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a minibatch, a scalar: each row's loss times its weight, averaged."""
+        batch = draw.batch
+        q = taken(self.policy(batch.obs), batch.action)
+        with torch.no_grad():
+            next_q = self._next(draw)
+        losses, error = self._losses(q, next_q, batch)
+        return weighted_mean(losses, batch.weight), {TD_ERROR: error.detach()}
+
+    def _next(self, draw: Draw) -> Tensor:
+        """Return what the target says of the best next action, `[B]` or `[B, K]`.
+
+        With `double` the online network says which action that is.
+        """
+        if self.config.double:
+            choosing = self.policy.mean(self.policy(draw.batch.next_obs))
+            return double_value(draw.next_q, choosing)
+        if draw.next_q.ndim == 2:
+            return draw.next_q.amax(1)
+        return double_value(draw.next_q, self.policy.mean(draw.next_q))
+
+    def _mean_losses(self, q: Tensor, next_q: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        target = td_target(batch.reward, batch.discount, next_q)
+        return huber_loss(q, target), q - target
+
+    def _atoms_losses(self, q: Tensor, next_q: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        probability = next_q.softmax(1)
+        target = project(probability, batch.reward, batch.discount, self.policy.support)
+        losses = cross_entropy(q.log_softmax(1), target)
+        return losses, losses
+
+    def _quantiles_losses(self, q: Tensor, next_q: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        reward, discount = batch.reward.unsqueeze(1), batch.discount.unsqueeze(1)
+        losses = quantile_huber_loss(q, reward + discount * next_q)
+        return losses, losses
