@@ -69,8 +69,10 @@ def test_room_for_ends_grows_and_is_used_again():
     torch.manual_seed(0)
     history = History(4, 0.9)
     replay = Replay(800, history.spec, CPU, gamma=GAMMA)
-    for _ in range(40):
+    for number in range(40):
         replay.add(history.fragment(25))
+        if number < 10:  # while it grows
+            compare(replay, history, 800, draws=100)
     compare(replay, history, 800, draws=1000)
     store = replay.state_dict()["store"]
     assert store["next_end"] > 3000
