@@ -89,8 +89,8 @@ def test_a_network_chosen_by_hand_sets_the_presets_network_aside(tmp_path, capsy
     folder = tmp_path / "mine" / "preset" / "ppo"
     folder.mkdir(parents=True)
     text = "# @package _global_\nnum_envs: 3\nnetwork:\n  sizes: [7]\n"
-    (folder / "Acrobot-v1.yaml").write_text(text)
-    words = ["train", "env=Acrobot-v1", "preset=ppo/Acrobot-v1", "--config-dir", "mine", "--cfg"]
+    (folder / "CartPole-v0.yaml").write_text(text)
+    words = ["train", "env=CartPole-v0", "preset=ppo/CartPole-v0", "--config-dir", "mine", "--cfg"]
 
     assert main(words) == 0
     assert "sizes:\n  - 7\n" in capsys.readouterr().out
