@@ -67,11 +67,15 @@ def test_dict_observations_stay_together():
 
 def test_room_for_ends_grows_and_is_used_again():
     torch.manual_seed(0)
-    history = History(4, 0.9)
+    history = History(4, 0.1)
     replay = Replay(800, history.spec, CPU, gamma=GAMMA)
-    for number in range(40):
+    for _ in range(40):
         replay.add(history.fragment(25))
-        if number < 10:  # while it grows
+    assert replay.state_dict()["store"]["oldest_end"] > 0  # some were forgotten already
+    history.ends = 0.9
+    for _ in range(40):
+        replay.add(history.fragment(25))
+        if replay.state_dict()["store"]["oldest_end"] < 1000:
             compare(replay, history, 800, draws=100)
     compare(replay, history, 800, draws=1000)
     store = replay.state_dict()["store"]
