@@ -9,6 +9,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -185,15 +186,14 @@ def work(job: Job, pipe: Connection) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # whoever started this process ends it
     try:
-        try:
-            _learn(job, pipe)
-        except Diverged as fault:
-            pipe.send(Failure(str(fault), True))
-        except Exception as fault:
-            if not isinstance(fault, BrokenPipeError):
-                pipe.send(Failure(f"worker {job.worker}: {traceback.format_exc()}", False))
+        _learn(job, pipe)
     except BrokenPipeError:
-        pass  # nobody listens any more
+        return  # nobody listens any more
+    except Exception as fault:
+        diverged = isinstance(fault, Diverged)
+        reason = str(fault) if diverged else f"worker {job.worker}: {traceback.format_exc()}"
+        with suppress(BrokenPipeError):
+            pipe.send(Failure(reason, diverged))
 
 
 def _learn(job: Job, pipe: Connection) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rlrun import rundir
-from rlrun.build import Parts, assemble, build_parts
+from rlrun.algos.base import Algorithm
+from rlrun.build import assemble, build_parts
 from rlrun.compose import compose
 from rlrun.conf_dir import choices, conf_dir
+from rlrun.experiment import Experiment
 from rlrun.logger.jsonl import read
 from rlrun.runner import train
 from rlrun.schema import Recipe, check
@@ -39,14 +41,19 @@ def changed(
     )
 
 
-def trained(folder: Path, made: Recipe) -> tuple[Parts, list[dict[str, Any]]]:
-    """Train to the end in a new folder; return the parts and the rows of `metrics.jsonl`."""
+def experiment(folder: Path, made: Recipe, **options: Any) -> Experiment:
+    """Build a run in a new folder; `options` are those of `assemble`."""
     parts = build_parts(made)
     folder.mkdir(parents=True)
     place = rundir.create(folder, made.plain(), "", [], [])
-    with assemble(made, parts, place, print, None) as experiment:
-        train(experiment)
-    return parts, read(folder / "metrics.jsonl")
+    return assemble(made, parts, place, place.log, None, **options)
+
+
+def trained(folder: Path, made: Recipe) -> tuple[Algorithm, list[dict[str, Any]]]:
+    """Train to the end in a new folder; return the algorithm and the rows of `metrics.jsonl`."""
+    with experiment(folder, made) as run:
+        train(run)
+    return run.algorithm, read(folder / "metrics.jsonl")
 
 
 def _with(config: Any, values: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -84,8 +85,15 @@ def during_the_run(run, action):
 
 def test_a_signal_stops_all_and_saves(tmp_path):
     with experiment(tmp_path, total_timesteps=ENDLESS) as run, runner.stop_on_signals(run):
-        during_the_run(run, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        workers = []
+
+        def stop():
+            workers.extend(multiprocessing.active_children())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        during_the_run(run, stop)
         assert async_runner.train(run) is None
+        assert [worker.exitcode for worker in workers] == [0, 0]  # none had to be killed
         assert multiprocessing.active_children() == []
         saved, _ = load_newest(tmp_path / "checkpoints", with_resume=True)
         assert saved.step == run.clock.steps > 0
@@ -114,8 +122,6 @@ def faulty(fault, recipe, index):
     ("fault", "raised"), [(Diverged("the norm is nan"), Diverged), (ValueError("oh"), RuntimeError)]
 )
 def test_a_workers_fault_is_the_runs(tmp_path, fault, raised):
-    from functools import partial
-
     with experiment(tmp_path) as run:
         run.make_worker = partial(faulty, fault, run.make_worker.args[0])
         with pytest.raises(raised, match=str(fault)):

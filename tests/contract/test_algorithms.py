@@ -98,7 +98,7 @@ def test_options_have_meanings_and_their_ranges_hold(name):
 
 
 def test_trains_to_its_end(runs):
-    folder, made, ((parts, rows), *_) = runs
+    folder, made, ((algorithm, rows), *_) = runs
     last = rows[-1]
     assert last["eval/episodes"] == 4.0
     assert math.isfinite(last["eval/mean_reward"])
@@ -109,14 +109,14 @@ def test_trains_to_its_end(runs):
     assert warnings == []
     assert saved.step == last["step"]
     total = made.run.total_timesteps
-    if not parts.algorithm.converged:
-        assert total <= saved.step < total + max(parts.algorithm.horizon, 1) * made.run.num_envs
+    if not algorithm.converged:
+        assert total <= saved.step < total + max(algorithm.horizon, 1) * made.run.num_envs
 
 
 def test_the_seed_decides_the_figures(runs):
     first, again, other = ([_steady(row) for row in rows] for _, rows in runs[2])
     assert first == again
-    if runs[2][0][0].algorithm.horizon:
+    if runs[2][0][0].horizon:
         assert first != other
     else:  # a planner draws nothing while it plans
         plans = [[row for row in rows if "eval/episodes" not in row] for rows in (first, other)]
@@ -147,7 +147,7 @@ def assert_same(state, other, path=""):
 
 @torch.no_grad()
 def test_its_parts_carry_all_that_acting_needs(runs):
-    algorithm, fresh = runs[2][0][0].algorithm, build_parts(changed(runs[1], seed=7))
+    algorithm, fresh = runs[2][0][0], build_parts(changed(runs[1], seed=7))
     state = _state(algorithm)
     for name, part in fresh.algorithm.parts().items():
         part.load_state_dict(state.get(name, {}))
@@ -165,7 +165,7 @@ def test_its_parts_carry_all_that_acting_needs(runs):
 
 
 def test_its_parts_leave_nothing_out(runs):
-    algorithm = runs[2][0][0].algorithm
+    algorithm = runs[2][0][0]
     held = list(algorithm.parts().values())
     modules = [module for part in held if isinstance(part, nn.Module) for module in part.modules()]
     assert "policy" in algorithm.parts()
