@@ -15,12 +15,12 @@ from rlrun.types import Diverged
 from tests.recipes import changed, experiment, recipe, trained
 
 
-def short(**changes):
+def short(algo=None, **changes):
     """Return a run of 16 updates of 8 environments: 128 steps."""
     made = recipe("algo=q_learning", "env=FrozenLake-v1", "preset=none", "num_envs=8")
     periods = {"log_every": 32, "eval_every": 64, "save_every": 48, "total_timesteps": 128}
     sizes = {"eval_episodes": 2, "final_eval_episodes": 4, "keep_checkpoints": 10}
-    return changed(made, **{**periods, **sizes, **changes})
+    return changed(made, algo, **{**periods, **sizes, **changes})
 
 
 def steps_of(rows, key):
@@ -152,7 +152,7 @@ def test_the_seed_and_the_number_of_resumes_decide_the_environments(tmp_path):
 
 
 def test_a_restored_run_continues_its_counters_figures_and_random_numbers(tmp_path):
-    with experiment(tmp_path / "first", short()) as first:
+    with experiment(tmp_path / "first", short({"initial_value": 0.5})) as first:
         train(first)
         expected = torch.rand(3)
     saved, _ = checkpoint.load_newest(tmp_path / "first" / "checkpoints", with_resume=True)
