@@ -12,15 +12,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RLRUN = [sys.executable, "-m", "rlrun.cli"]
-TABULAR_ENV = "FrozenLake-v1"
+TABULAR_ENV, BOX_ENV = "FrozenLake-v1", "Pendulum-v1"
 ENVS = {
     "value_iteration": TABULAR_ENV,
     "policy_iteration": TABULAR_ENV,
     "q_learning": TABULAR_ENV,
     "sarsa": TABULAR_ENV,
     "expected_sarsa": TABULAR_ENV,
+    "ddpg": BOX_ENV,
+    "td3": BOX_ENV,
+    "crossq": BOX_ENV,
 }
 SHORT = ["experiment=smoke", "preset=none"]
+EXTRA = {"crossq": ["algo.learning_starts=1990"]}  # its wide critics take a fifth of a second a step
 
 
 def main() -> int:
@@ -30,6 +34,7 @@ def main() -> int:
         name = path.stem
         with tempfile.TemporaryDirectory() as folder:
             words = [f"algo={name}", f"env={ENVS.get(name, 'CartPole-v1')}", *SHORT]
+            words += EXTRA.get(name, [])
             command = [*RLRUN, "train", *words, f"output_dir={folder}"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             manifests = list(Path(folder).rglob("checkpoints/step-*/manifest.json"))
