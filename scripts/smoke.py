@@ -24,7 +24,7 @@ ENVS = {
     "crossq": BOX_ENV,
 }
 SHORT = ["experiment=smoke", "preset=none"]
-EXTRA = {"crossq": ["algo.learning_starts=1990"]}  # its wide critics take a fifth of a second a step
+EXTRA = {"crossq": ["algo.learning_starts=1990"]}  # its wide critics are slow
 
 
 def main() -> int:
