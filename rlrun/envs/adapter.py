@@ -12,11 +12,12 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from torch import Tensor
 
 from rlrun.config import option
 from rlrun.envs.base import spread_seed
+from rlrun.envs.in_process import SUCCESS_KEYS, InProcessEnvs
 from rlrun.envs.registry import make_env
 from rlrun.envs.spaces import action_writer, adapt_obs_space, obs_reader
 from rlrun.types import EnvSpec, Obs, Step, TabularModel
@@ -101,7 +102,7 @@ def _vectorize(
     make: Callable[[], gym.Env[Any, Any]], num_envs: int, mode: str
 ) -> VectorEnv[Any, Any, Any]:
     # copy=False: the adapter copies once, into tensors of its own
-    kind = AsyncVectorEnv if mode == "async" else SyncVectorEnv
+    kind = AsyncVectorEnv if mode == "async" else InProcessEnvs
     return kind([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
@@ -121,7 +122,7 @@ def _replace(batch: Any, rows: dict[int, Any]) -> Any:
 
 def _success(info: dict[str, Any]) -> Tensor | None:
     final = info.get("final_info", {})
-    for key in ("is_success", "success"):
+    for key in SUCCESS_KEYS:
         if key in final:
             return torch.from_numpy(np.asarray(final[key]).astype(bool))
     return None

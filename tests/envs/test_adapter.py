@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv
 
 from rlrun.config import ConfigError
 from rlrun.envs.adapter import EnvConfig, GymnasiumEnv
 from rlrun.envs.base import spread_seed
+from rlrun.envs.in_process import InProcessEnvs
 from rlrun.types import map_obs
 from tests.envs.conformance import check_vec_env, random_action
 from tests.envs.tiny import ACTIONS, DISCRETE, OBS, WIDE
@@ -46,7 +47,7 @@ def test_environments_in_processes_conform(env_id):
 
 @pytest.mark.parametrize(
     ("vectorization", "kind"),
-    [("auto", SyncVectorEnv), ("sync", SyncVectorEnv), ("async", AsyncVectorEnv)],
+    [("auto", InProcessEnvs), ("sync", InProcessEnvs), ("async", AsyncVectorEnv)],
 )
 def test_processes_are_used_where_they_are_asked_for(vectorization, kind):
     env = make("CartPole-v1", 2, vectorization)

@@ -93,6 +93,7 @@ class MLPStack(TorsoStack):
         self.shifts = nn.ParameterList([torch.zeros(*shape, self._width(i)) for i in norms])
         # looking a parameter up by name at every call costs more than a small product
         self._layers = tuple(zip(self.weights, self.biases, strict=True))
+        self._affine = tuple(zip(self.scales, self.shifts, strict=True))
         self._views: list[list[tuple[Tensor, Tensor]]] = []
         self._viewed = 0
 
@@ -103,9 +104,10 @@ class MLPStack(TorsoStack):
         features = rows.expand(self.copies, *rows.shape)
         for index, (weight, bias) in enumerate(self._layers):
             features = torch.baddbmm(bias, features, weight)
-            if len(self.scales):
+            if self._affine:
+                scale, shift = self._affine[index]
                 normed = F.layer_norm(features, features.shape[-1:])
-                features = torch.addcmul(self.shifts[index], normed, self.scales[index])
+                features = torch.addcmul(shift, normed, scale)
             features = self.activation(features)
         return features.view(self.copies, *encoded.shape[:-1], self.features)
 
@@ -115,11 +117,10 @@ class MLPStack(TorsoStack):
         features = encoded.reshape(-1, encoded.shape[-1])
         for layer, (weight, bias) in enumerate(self._layers_of(index)):
             features = torch.addmm(bias, features, weight)
-            if len(self.scales):
+            if self._affine:
+                scale, shift = self._affine[layer]
                 normed = F.layer_norm(features, features.shape[-1:])
-                features = torch.addcmul(
-                    self.shifts[layer][index], normed, self.scales[layer][index]
-                )
+                features = torch.addcmul(shift[index], normed, scale[index])
             features = self.activation(features)
         return features.view(*encoded.shape[:-1], self.features)
 
