@@ -27,7 +27,8 @@ class InProcessEnvs(SyncVectorEnv):
         count = self.num_envs
         rewards = np.empty(count, dtype=np.float32)
         terminations, truncations = np.empty(count, dtype=bool), np.empty(count, dtype=bool)
-        rows, infos = [], {}
+        rows: list[Any] = []
+        infos: dict[str, Any] = {}
         for i, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
             obs, rewards[i], terminated, truncated, info = env.step(action)
             terminations[i], truncations[i] = terminated, truncated
@@ -42,4 +43,5 @@ class InProcessEnvs(SyncVectorEnv):
         space = self.single_observation_space
         if not isinstance(space, spaces.Dict | spaces.Tuple):
             return rows
-        return concatenate(space, rows, create_empty_array(space, self.num_envs))
+        batch: Any = create_empty_array(space, self.num_envs)
+        return concatenate(space, rows, batch)
