@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
+from rlrun.nets.optimizer import Adam, RMSprop
 from rlrun.types import Diverged
 
 Batch = TypeVar("Batch")
@@ -36,23 +37,13 @@ class Learner:
     ) -> None:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self.max_grad_norm = max_grad_norm
-        self.flat = flatten(self.parameters)
-        self.optimizer: torch.optim.Optimizer
-        if optimizer == "adam":
-            self.optimizer = torch.optim.Adam(
-                [self.flat], lr=0.0, betas=betas, eps=epsilon, fused=True
-            )
-        else:
-            self.optimizer = torch.optim.RMSprop([self.flat], lr=0.0, alpha=0.99, eps=epsilon)
-
-    @property
-    def learning_rate(self) -> float:
-        """The step size of the next `minimize`."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self.optimizer.param_groups[0]["lr"] = value
+        self.flat = flatten(self.parameters).detach()
+        self.learning_rate = 0.0
+        self.optimizer = (
+            Adam(self.flat, betas=betas, epsilon=epsilon)
+            if optimizer == "adam"
+            else RMSprop(self.flat, alpha=0.99, epsilon=epsilon)
+        )
 
     def minimize(self, loss_fn: LossFn[Batch], batch: Batch) -> dict[str, Tensor]:
         """Take one step down the gradient of `loss_fn(batch)`; return its metrics.
@@ -64,8 +55,7 @@ class Learner:
         grad = torch.cat([part.reshape(-1) for part in grads])
         norm = grad.norm()
         self._clip(grad, norm)
-        self.flat.grad = grad
-        self.optimizer.step()
+        self.optimizer.step(self.flat, grad, self.learning_rate)
         metrics["train/loss"] = loss.detach()
         metrics["train/grad_norm"] = norm
         return metrics
@@ -83,13 +73,11 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's own tensors, all laid out like the flat parameter vector."""
-        return dict(self.optimizer.state[self.flat])
+        return dict(self.optimizer.state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the optimizer's tensors back; an empty state is that of a fresh optimizer."""
-        groups = self.optimizer.state_dict()["param_groups"]
-        held = {0: dict(state)} if state else {}
-        self.optimizer.load_state_dict({"state": held, "param_groups": groups})
+        self.optimizer.load(state)
 
 
 def flatten(parameters: list[nn.Parameter]) -> nn.Parameter:

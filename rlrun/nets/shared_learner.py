@@ -38,15 +38,12 @@ class SharedLearner(Learner):
     @property
     def memory(self) -> SharedMemory:
         """What another process needs to `attach`."""
-        return SharedMemory(self.flat.data, self.optimizer.state[self.flat]["square_avg"])
+        return SharedMemory(self.flat.data, self.optimizer.state["square_avg"])
 
     def attach(self, memory: SharedMemory) -> None:
         """Learn into another process's memory from now on; `pull` takes over what it holds."""
         self.flat.data = memory.parameters
-        self.optimizer.state[self.flat] = {
-            "step": torch.zeros(()),
-            "square_avg": memory.mean_square,
-        }
+        self.optimizer.state["square_avg"] = memory.mean_square
 
     def pull(self) -> None:
         """Copy the shared parameters into the modules' own."""
@@ -63,6 +60,5 @@ class SharedLearner(Learner):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the optimizer's tensors back, and let the modules' own parameters be the shared."""
-        for name, tensor in self.optimizer.state[self.flat].items():
-            tensor.copy_(state.get(name, torch.zeros_like(tensor)))
+        super().load_state_dict(state)
         self.flat.data.copy_(self._copy)

@@ -87,7 +87,7 @@ def test_renormalisation_begins_after_its_warmup(renorm):
 def test_adam_forgets_faster():
     for learner in build().learners.values():
         if learner.flat.numel() > 1:
-            assert learner.optimizer.param_groups[0]["betas"] == (0.5, 0.999)
+            assert learner.optimizer.betas == (0.5, 0.999)
 
 
 @pytest.mark.parametrize(
