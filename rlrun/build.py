@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlrun.accel import Accelerator
 from rlrun.algos.base import Algorithm, Setting
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
@@ -79,6 +80,7 @@ def assemble(
         periods=Periods(**{each.name: getattr(run, each.name) for each in fields(Periods)}),
         description=describe(recipe),
         algorithm=parts.algorithm,
+        accelerator=Accelerator(run.accel, parts.algorithm, say),
         env=parts.env,
         make_eval_env=lambda count: make_env(recipe, count),
         make_worker=partial(build_worker, recipe, resumes),

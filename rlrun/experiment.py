@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rlrun import checkpoint
+from rlrun.accel import Accelerator
 from rlrun.algos.base import Algorithm
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
@@ -31,6 +32,7 @@ class Experiment:
     periods: "Periods"
     description: Mapping[str, Any]
     algorithm: Algorithm
+    accelerator: Accelerator
     env: VecEnv
     make_eval_env: Callable[[int], VecEnv]
     make_worker: Callable[[int], tuple[Algorithm, Collector]]

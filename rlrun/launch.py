@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from rlrun import __version__, async_runner, checkpoint, rundir, runner
+from rlrun.accel import check_accel
 from rlrun.build import Parts, assemble, build_parts
 from rlrun.compose import Composed, compose, to_yaml
 from rlrun.device import check_device
@@ -44,6 +45,7 @@ def checked(composed: Composed) -> Prepared:
     """Check a composed configuration against types, ranges and what this machine has."""
     recipe = check(composed.values, composed.problems, composed.doubtful)
     check_device(recipe.run.device.name)
+    check_accel(recipe.run.accel)
     rundir.check_writable(Path(recipe.run.output_dir))
     return Prepared(composed, recipe)
 

@@ -39,6 +39,9 @@ class RunConfig:
     num_envs: int = option("parallel environments", at_least=1)
     total_timesteps: int = option("environment steps over all environments", at_least=1)
     threads: int = option("torch threads", at_least=1)
+    accel: Literal["auto", "off", "compile"] = option(
+        "compile losses and their gradients; auto does where enough work lies ahead"
+    )
     log_every: int = option("steps between rows of metrics", at_least=1)
     eval_every: int = option("steps between evaluations; 0 only at the end", at_least=0)
     eval_episodes: int = option("episodes of an evaluation during training", at_least=1)

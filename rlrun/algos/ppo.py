@@ -80,12 +80,14 @@ class PPO(Algorithm):
         self.learner = Learner(
             self.policy.parameters(), epsilon=1e-5, max_grad_norm=config.max_grad_norm
         )
+        # a tensor, so that a compiled loss reads it instead of being compiled anew
+        self.clip_range = torch.zeros((), device=setting.device)
         self.anneal(0.0)
 
     def anneal(self, progress: float) -> None:
         """Set the step size and the clipping range."""
         self.learner.learning_rate = self.config.learning_rate(progress)
-        self.clip_range = self.config.clip_range(progress)
+        self.clip_range.fill_(self.config.clip_range(progress))
 
     def act(self, obs: Obs, carry: Carry, *, explore: bool) -> Decision:
         """Sample from the policy, or take its most likely action."""
@@ -114,7 +116,7 @@ class PPO(Algorithm):
             "train/clip_fraction": clipped.float().mean(),
             "train/explained_variance": explained_variance(old_value, target),
             "train/learning_rate": self.learner.learning_rate,
-            "train/clip_range": self.clip_range,
+            "train/clip_range": self.clip_range.clone(),
         }
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:

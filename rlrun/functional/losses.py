@@ -6,15 +6,15 @@ from torch import Tensor
 from rlrun.functional.returns import same_shape
 
 
-def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
+def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_range: Tensor) -> Tensor:
     """Return the negative clipped surrogate objective of PPO, `[B]`.
 
     -min(r A, clip(r, 1 - eps, 1 + eps) A) with r = exp(log_ratio), written as the equal
-    -min(r A, A + eps |A|), whose second half has no gradient to compute.
+    -min(r A, A + eps |A|), whose second half has no gradient to compute. `clip_range` is a scalar.
     Source: Schulman et al. 2017, "Proximal policy optimization algorithms", eq. 7.
     """
     same_shape(log_ratio, advantage)
-    limit = torch.add(advantage, advantage.abs(), alpha=clip_range)
+    limit = torch.addcmul(advantage, advantage.abs(), clip_range)
     return -torch.min(log_ratio.exp() * advantage, limit)
 
 

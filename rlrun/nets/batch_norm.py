@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +25,14 @@ class BatchNorm(nn.Module):
 
     mean: Tensor
     variance: Tensor
+    batches: Tensor
 
     def __init__(self, shape: tuple[int, ...], renorm_warmup: int | None) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("variance", torch.ones(shape))
-        self.renorm_warmup, self.batches = renorm_warmup, 0
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self.renorm_warmup = renorm_warmup
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return the rows normalised by the running moments."""
@@ -42,8 +43,8 @@ class BatchNorm(nn.Module):
         """Return the rows normalised by their own moments, and move the running ones to these."""
         variance, mean = torch.var_mean(rows, dim=-2, correction=0, keepdim=True)
         normed = (rows - mean) * (variance + EPSILON).rsqrt()
-        if self.renorm_warmup is not None and self.batches >= self.renorm_warmup:
-            scale, shift = self._correction(mean.detach(), variance.detach())
+        if self.renorm_warmup is not None:
+            scale, shift = self._correction(mean.detach(), variance.detach(), self.renorm_warmup)
             normed = torch.addcmul(shift, normed, scale)
         with torch.no_grad():
             self.mean.lerp_(mean, MOMENTUM)
@@ -51,18 +52,12 @@ class BatchNorm(nn.Module):
         self.batches += 1
         return normed
 
-    def get_extra_state(self) -> int:
-        """Return what a checkpoint holds besides the moments: how many batches they are of."""
-        return self.batches
-
-    def set_extra_state(self, state: Any) -> None:
-        """Take it back."""
-        self.batches = int(state)
-
-    def _correction(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    def _correction(self, mean: Tensor, variance: Tensor, warmup: int) -> tuple[Tensor, Tensor]:
         inverse = (self.variance + EPSILON).rsqrt()
         scale = ((variance + EPSILON).sqrt() * inverse).clamp(1.0 / MOST_SCALE, MOST_SCALE)
-        return scale, ((mean - self.mean) * inverse).clamp(-MOST_SHIFT, MOST_SHIFT)
+        shift = ((mean - self.mean) * inverse).clamp(-MOST_SHIFT, MOST_SHIFT)
+        due = self.batches >= warmup
+        return torch.where(due, scale, 1.0), torch.where(due, shift, 0.0)
 
 
 class NormalisedCritics(nn.Module):

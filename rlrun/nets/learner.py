@@ -17,13 +17,17 @@ from rlrun.types import Diverged
 Batch = TypeVar("Batch")
 LossFn: TypeAlias = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
 """From a batch to the scalar to minimise and named scalars worth logging."""
+Gradient: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""The loss, its gradient over all parameters `[P]`, and the metrics."""
+Transform: TypeAlias = Callable[[Callable[[Any], Gradient]], Callable[[Any], Gradient]]
+"""From the function that differentiates a loss to a faster one that gives the same."""
 
 
 class Learner:
     """Minimises losses over a set of parameters.
 
     `betas` are Adam's; `max_grad_norm` None means no clipping. The learning rate is set from
-    outside, by a schedule.
+    outside, by a schedule. `updates` counts the steps this process has taken.
     """
 
     def __init__(
@@ -39,6 +43,9 @@ class Learner:
         self.max_grad_norm = max_grad_norm
         self.flat = flatten(self.parameters).detach()
         self.learning_rate = 0.0
+        self.updates = 0
+        self._transform: Transform | None = None
+        self._transformed: dict[LossFn[Any], Callable[[Any], Gradient]] = {}
         self.optimizer = (
             Adam(self.flat, betas=betas, epsilon=epsilon)
             if optimizer == "adam"
@@ -50,15 +57,29 @@ class Learner:
 
         Raises Diverged, before any parameter changes, when the gradient is not finite.
         """
-        loss, metrics = loss_fn(batch)
-        grads = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
-        grad = torch.cat([part.reshape(-1) for part in grads])
+        loss, grad, metrics = self._gradient(loss_fn, batch)
         norm = grad.norm()
         self._clip(grad, norm)
         self.optimizer.step(self.flat, grad, self.learning_rate)
-        metrics["train/loss"] = loss.detach()
-        metrics["train/grad_norm"] = norm
-        return metrics
+        self.updates += 1
+        return {**metrics, "train/loss": loss, "train/grad_norm": norm}
+
+    def transform(self, transform: Transform) -> None:
+        """Differentiate every loss through `transform` from now on, such as a compiler."""
+        self._transform = transform
+        self._transformed = {}
+
+    def _gradient(self, loss_fn: LossFn[Batch], batch: Batch) -> Gradient:
+        if self._transform is None:
+            return differentiate(loss_fn, self.parameters, batch)
+        if loss_fn not in self._transformed:
+            parameters = self.parameters
+
+            def function(batch: Batch) -> Gradient:
+                return differentiate(loss_fn, parameters, batch)
+
+            self._transformed[loss_fn] = self._transform(function)
+        return self._transformed[loss_fn](batch)
 
     def _clip(self, grad: Tensor, norm: Tensor) -> None:
         if grad.is_cuda:  # reading the norm would wait for the device: scale by a tensor instead
@@ -78,6 +99,15 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the optimizer's tensors back; an empty state is that of a fresh optimizer."""
         self.optimizer.load(state)
+
+
+def differentiate(loss_fn: LossFn[Batch], parameters: Sequence[Tensor], batch: Batch) -> Gradient:
+    """Return the loss, its gradient as one vector, and the metrics, all detached."""
+    loss, metrics = loss_fn(batch)
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    parts = zip(found, parameters, strict=True)
+    flat = [(torch.zeros_like(own) if part is None else part).reshape(-1) for part, own in parts]
+    return loss.detach(), torch.cat(flat), metrics
 
 
 def flatten(parameters: list[nn.Parameter]) -> nn.Parameter:

@@ -9,7 +9,7 @@ from tests.architecture.sources import imports, trees
 LOWEST = ("rlrun.types", "rlrun.config", "rlrun.clock", "rlrun.conf_dir", "rlrun.functional")
 MIDDLE = ("rlrun.nets", "rlrun.envs", "rlrun.logger", "rlrun.checkpoint", "rlrun.rundir")
 DATA = ("rlrun.data", "rlrun.evaluate")
-DRIVERS = ("rlrun.experiment", "rlrun.runner", "rlrun.async_runner")
+DRIVERS = ("rlrun.experiment", "rlrun.runner", "rlrun.async_runner", "rlrun.accel")
 TOP = (
     *("rlrun.schema", "rlrun.build", "rlrun.compose", "rlrun.env_source", "rlrun.launch"),
     *("rlrun.sweep", "rlrun.replay", "rlrun.verbs", "rlrun.cli"),

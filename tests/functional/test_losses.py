@@ -25,7 +25,7 @@ SURROGATE = [
 @pytest.mark.parametrize(("ratio", "advantage", "loss", "slope"), SURROGATE)
 def test_clipped_surrogate_by_hand(ratio, advantage, loss, slope):
     log_ratio = torch.tensor([math.log(ratio)], requires_grad=True)
-    result = clipped_surrogate(log_ratio, torch.tensor([advantage]), 0.2)
+    result = clipped_surrogate(log_ratio, torch.tensor([advantage]), torch.tensor(0.2))
     assert result.tolist() == pytest.approx([loss])
     (gradient,) = torch.autograd.grad(result.sum(), log_ratio)
     assert gradient.tolist() == pytest.approx([slope])
@@ -57,7 +57,7 @@ def test_policy_gradient_by_hand():
 @pytest.mark.parametrize(
     "loss",
     [
-        lambda rows, flat: clipped_surrogate(rows, flat, 0.2),
+        lambda rows, flat: clipped_surrogate(rows, flat, torch.tensor(0.2)),
         lambda rows, flat: clipped_value_loss(rows, flat, flat, 0.2),
         lambda rows, flat: clipped_value_loss(flat, rows, flat, 0.2),
         lambda rows, flat: clipped_value_loss(flat, flat, rows, 0.2),

@@ -1,0 +1,78 @@
+"""Compiles what learners differentiate, from outside: no algorithm knows of it.
+
+Loss and gradient become one graph. A compiler takes seconds before it saves the first microsecond,
+so `auto` asks for it only where many gradient steps lie ahead.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Literal, TypeAlias
+
+from rlrun.algos.base import Algorithm
+from rlrun.config import ConfigError, Problem
+from rlrun.nets.learner import Gradient, Learner
+
+Mode: TypeAlias = Literal["auto", "off", "compile"]
+WORTH_COMPILING = 40_000
+"""Gradient steps ahead from which compiling pays: see docs/performance.md."""
+
+
+class Accelerator:
+    """Decides, and tells the learners of an algorithm."""
+
+    def __init__(self, mode: Mode, algorithm: Algorithm, say: Callable[[str], None]) -> None:
+        self._say = say
+        parts = algorithm.parts().values()
+        self._learners = [part for part in parts if isinstance(part, Learner)]
+        self._undecided = mode == "auto" and bool(self._learners) and has_compiler()
+        if mode == "compile":
+            self._compile("as asked")
+
+    def consider(self, progress: float) -> None:
+        """Compile if that pays, judged by the gradient steps so far; the clock has no say in it."""
+        if not self._undecided or progress <= 0.0:
+            return
+        ahead = sum(each.updates for each in self._learners) * (1.0 - progress) / progress
+        if ahead >= WORTH_COMPILING:
+            self._compile(f"about {ahead:,.0f} gradient steps ahead")
+
+    def _compile(self, reason: str) -> None:
+        self._undecided = False
+        for learner in self._learners:
+            learner.transform(compiled)
+        self._say(f"accel   compile: {reason}; the next update waits for the compiler")
+
+
+def compiled(function: Any, backend: str = "inductor") -> Callable[[Any], Gradient]:
+    """Return `function` as one compiled graph that draws the same random numbers."""
+    import torch
+    import torch._dynamo.config
+    import torch._inductor.config
+
+    torch._dynamo.config.trace_autograd_ops = True
+    torch._inductor.config.fallback_random = True
+    # graphs are kept by code object, and all losses come through one: with a copy each, a call
+    # need not look through the graphs of the other losses
+    own = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    fast: Callable[[Any], Gradient] = torch.compile(own, backend=backend, fullgraph=True)
+    return fast
+
+
+def has_compiler() -> bool:
+    """Say whether there is a C++ compiler, which the generated code needs."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+
+
+def check_accel(mode: Mode) -> None:
+    """Raise ConfigError where `compile` is asked for and cannot be had."""
+    if mode == "compile" and not has_compiler():
+        reason = "needs a C++ compiler, and no g++ or clang++ was found; install one, or use off"
+        raise ConfigError(Problem("accel", reason))

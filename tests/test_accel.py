@@ -1,0 +1,114 @@
+"""Compiled and eager learning are the same learning."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from rlrun import accel
+from rlrun.accel import WORTH_COMPILING, Accelerator, check_accel, compiled
+from rlrun.build import build_parts
+from rlrun.config import ConfigError
+from rlrun.data.collector import Collector
+from rlrun.nets.learner import Learner
+from tests.contract.test_algorithms import fitting
+from tests.recipes import ALGORITHMS, changed
+
+UPDATES = 6
+
+
+def learned(name: str, backend: str | None, **algo) -> list[torch.Tensor]:
+    """Return the parameters of every learner after some updates."""
+    parts = build_parts(changed(fitting(name), algo))
+    algorithm = parts.algorithm
+    learners = [part for part in algorithm.parts().values() if isinstance(part, Learner)]
+    for learner in learners if backend else ():
+        learner.transform(partial(compiled, backend=backend))
+    collector = Collector(parts.env, algorithm.initial_carry, parts.device, 0)
+    act = partial(algorithm.act, explore=True)
+    torch.manual_seed(0)
+    steps = 0
+    while min((each.updates for each in learners), default=UPDATES) < UPDATES:
+        algorithm.anneal(steps / 10_000)
+        algorithm.update(collector.collect(act, algorithm.horizon))
+        steps += algorithm.horizon
+    parts.env.close()
+    return [learner.flat.clone() for learner in learners]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_one_graph_equals_eager(name):
+    eager, traced = learned(name, None), learned(name, "aot_eager")
+    for one, other in zip(eager, traced, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"distributional": "qr"},
+        {"distributional": "c51", "prioritized": True, "double": True, "dueling": True},
+        {"use_sde": True},
+    ],
+)
+def test_switches_equal_eager(options):
+    name = "sac" if "use_sde" in options else "dqn"
+    eager, traced = learned(name, None, **options), learned(name, "aot_eager", **options)
+    for one, other in zip(eager, traced, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not accel.has_compiler(), reason="needs a C++ compiler")
+def test_generated_code_equals_eager():
+    torch.testing.assert_close(
+        learned("ppo", None)[0], learned("ppo", "inductor")[0], rtol=1e-4, atol=1e-5
+    )
+
+
+class Told:
+    """An algorithm with one learner that counts what it is told."""
+
+    def __init__(self) -> None:
+        self.learner = Learner([torch.nn.Parameter(torch.zeros(2))])
+
+    def parts(self):
+        return {"learner": self.learner}
+
+    @property
+    def transformed(self) -> bool:
+        return self.learner._transform is not None
+
+
+@pytest.mark.parametrize(
+    ("mode", "updates", "progress", "expected"),
+    [
+        ("auto", WORTH_COMPILING, 0.5, True),
+        ("auto", WORTH_COMPILING - 1, 0.5, False),  # as many lie ahead as were done
+        ("auto", WORTH_COMPILING // 9 + 1, 0.1, True),
+        ("auto", 10 * WORTH_COMPILING, 1.0, False),
+        ("auto", 0, 0.0, False),
+        ("off", 10 * WORTH_COMPILING, 0.5, False),
+        ("compile", 0, 0.0, True),
+    ],
+)
+def test_auto_compiles_where_much_work_lies_ahead(mode, updates, progress, expected, monkeypatch):
+    monkeypatch.setattr(accel, "has_compiler", lambda: True)
+    told, said = Told(), []
+    accelerator = Accelerator(mode, told, said.append)
+    told.learner.updates = updates
+    accelerator.consider(progress)
+    assert told.transformed is expected
+    accelerator.consider(progress)
+    assert len(said) == expected
+
+
+def test_without_a_compiler_auto_stays_eager_and_compile_is_refused(monkeypatch):
+    monkeypatch.setattr(accel, "has_compiler", lambda: False)
+    told = Told()
+    accelerator = Accelerator("auto", told, print)
+    told.learner.updates = WORTH_COMPILING
+    accelerator.consider(0.5)
+    assert not told.transformed
+    check_accel("auto")
+    with pytest.raises(ConfigError, match=r"accel: needs a C\+\+ compiler"):
+        check_accel("compile")
