@@ -14,6 +14,7 @@ from rlrun.clock import Clock
 from rlrun.data.collector import Collector
 from rlrun.device import choose_device
 from rlrun.envs.adapter import GymnasiumEnv
+from rlrun.envs.make import AnyEnv, make_vec_env, obs_space_of
 from rlrun.experiment import Experiment, Periods
 from rlrun.logger.base import Logger, LoggerSet
 from rlrun.logger.base import build as build_logger
@@ -27,7 +28,7 @@ from rlrun.types import EnvSpec
 class Parts:
     """What can be built, and can fail for a user's mistake, before a folder exists."""
 
-    env: GymnasiumEnv
+    env: AnyEnv
     algorithm: Algorithm
     device: torch.device
     device_reason: str
@@ -38,9 +39,9 @@ def build_parts(recipe: Recipe) -> Parts:
     run = recipe.run
     torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
-    env = GymnasiumEnv(run.env, run.num_envs)
+    device, reason = choose_device(run.device.name, obs_space_of(run.env))
+    env = make_vec_env(run.env, run.num_envs, device)
     try:
-        device, reason = choose_device(run.device.name, env.spec.obs_space)
         algorithm = build_algorithm(recipe, env.spec, device)
     except BaseException:
         env.close()
@@ -82,7 +83,7 @@ def assemble(
         algorithm=parts.algorithm,
         accelerator=Accelerator(run.accel, parts.algorithm, say),
         env=parts.env,
-        make_eval_env=lambda count: make_env(recipe, count),
+        make_eval_env=lambda count: make_vec_env(run.env, count, parts.device),
         make_worker=partial(build_worker, recipe, resumes),
         collector=Collector(parts.env, initial_carry, parts.device, int(seeds[0])),
         clock=Clock(run.total_timesteps),
@@ -100,15 +101,15 @@ def build_worker(recipe: Recipe, resumes: int, index: int) -> tuple[Algorithm, C
     words = np.random.SeedSequence([run.seed, 2, resumes, index]).generate_state(2)
     torch.set_num_threads(run.threads)
     torch.manual_seed(int(words[0]))
-    env = GymnasiumEnv(run.env, 1)
-    device, _ = choose_device(run.device.name, env.spec.obs_space)
+    device, _ = choose_device(run.device.name, obs_space_of(run.env))
+    env = make_vec_env(run.env, 1, device)
     setting = Setting(env.spec, recipe.network, device)
     algorithm = recipe.algorithm(recipe.algorithm_config, setting)
     return algorithm, Collector(env, algorithm.initial_carry, device, int(words[1]))
 
 
 def make_env(recipe: Recipe, count: int, render_mode: str | None = None) -> GymnasiumEnv:
-    """Make environments apart from those of training, as an evaluation needs them."""
+    """Make environments that can be rendered, as a replay needs them."""
     return GymnasiumEnv(recipe.run.env, count, render_mode=render_mode)
 
 

@@ -18,9 +18,10 @@ from torch import Tensor
 from rlrun.config import option
 from rlrun.envs.base import spread_seed
 from rlrun.envs.in_process import SUCCESS_KEYS, InProcessEnvs
+from rlrun.envs.model import tabular_model
 from rlrun.envs.registry import make_env
 from rlrun.envs.spaces import action_writer, adapt_obs_space, obs_reader
-from rlrun.types import EnvSpec, Obs, Step, TabularModel
+from rlrun.types import EnvSpec, Obs, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,9 @@ class EnvConfig:
     name: str = option("the name presets and folders go by")
     id: str = option("Gymnasium's id, with its namespace or module")
     kwargs: dict[str, Any] = option("handed to gymnasium.make")
-    vectorization: Literal["auto", "sync", "async"] = option(
-        "one process, or one a environment; auto takes one: processes lose on cheap environments"
+    vectorization: Literal["auto", "sync", "async", "torch"] = option(
+        "one after the other, a process each, or batched arithmetic on tensors; auto takes torch"
+        " where there is such a version and enough environments for it to win, else sync"
     )
 
 
@@ -53,7 +55,7 @@ class GymnasiumEnv:
             num_envs=num_envs,
             obs_space=adapt_obs_space(space),
             action_space=self._env.single_action_space,
-            model=_model_of(self._env),
+            model=tabular_model(getattr(self._env, "envs", [None])[0]),
         )
 
     def reset(self, seed: int) -> Obs:
@@ -126,23 +128,3 @@ def _success(info: dict[str, Any]) -> Tensor | None:
         if key in final:
             return torch.from_numpy(np.asarray(final[key]).astype(bool))
     return None
-
-
-def _model_of(env: VectorEnv[Any, Any, Any]) -> TabularModel | None:
-    """Read the transition table of toy-text environments: P[s][a] = [(p, s', r, terminated)]."""
-    first = getattr(env, "envs", [None])[0]
-    table = getattr(getattr(first, "unwrapped", None), "P", None)
-    if not isinstance(table, dict):
-        return None
-    states, actions = len(table), len(table[0])
-    probability = torch.zeros(states, actions, states, dtype=torch.float64)
-    continuation = torch.zeros_like(probability)
-    reward = torch.zeros(states, actions, dtype=torch.float64)
-    for s, by_action in table.items():
-        for a, outcomes in by_action.items():
-            for p, following, gain, terminated in outcomes:
-                probability[s, a, following] += p
-                reward[s, a] += p * gain
-                if not terminated:
-                    continuation[s, a, following] += p
-    return TabularModel(probability, reward, continuation)

@@ -1,0 +1,72 @@
+"""From the group `env` to a vectorised environment: the one place that chooses its kind."""
+
+from typing import Any, TypeAlias
+
+import torch
+from gymnasium import Space
+
+from rlrun.config import ConfigError, Problem
+from rlrun.envs.adapter import EnvConfig, GymnasiumEnv
+from rlrun.envs.batched.acrobot import Acrobot
+from rlrun.envs.batched.base import BatchedEnv, Dynamics
+from rlrun.envs.batched.cart_pole import CartPole
+from rlrun.envs.batched.mountain_car import MountainCar, MountainCarContinuous
+from rlrun.envs.batched.pendulum import Pendulum
+from rlrun.envs.batched.table import Table
+from rlrun.envs.registry import make_env
+
+AnyEnv: TypeAlias = GymnasiumEnv | BatchedEnv
+
+BATCHED: dict[str, tuple[type[Dynamics], int]] = {
+    "CartPole-v1": (CartPole, 16),
+    "Acrobot-v1": (Acrobot, 8),
+    "MountainCar-v0": (MountainCar, 16),
+    "MountainCarContinuous-v0": (MountainCarContinuous, 16),
+    "Pendulum-v1": (Pendulum, 8),
+    "FrozenLake-v1": (Table, 16),
+    "FrozenLake8x8-v1": (Table, 16),
+    "CliffWalking-v1": (Table, 16),
+    "Taxi-v4": (Table, 16),
+}
+"""Environments with a batched version, and how many of them `auto` takes it from.
+
+The numbers are where stepping one after the other becomes slower (docs/performance.md). They are
+constants, and not measured at each start, because the choice decides the random numbers.
+"""
+
+
+def make_vec_env(config: EnvConfig, num_envs: int, device: torch.device) -> AnyEnv:
+    """Make N environments; raises ConfigError for what cannot be made as the config says."""
+    if config.vectorization == "torch":
+        _check(config)
+    elif config.vectorization != "auto" or not _wins(config, num_envs, device):
+        return GymnasiumEnv(config, num_envs)
+    kind, _ = BATCHED[config.id]
+    env = make_env(config.id, config.kwargs)
+    limit = env.spec.max_episode_steps if env.spec else None
+    return BatchedEnv(config.name, kind(env, device), num_envs, limit)
+
+
+def obs_space_of(config: EnvConfig) -> Space[Any]:
+    """Return the observations' space, which the choice of a device asks for."""
+    env = make_env(config.id, config.kwargs)
+    try:
+        return env.observation_space
+    finally:
+        env.close()
+
+
+def _wins(config: EnvConfig, num_envs: int, device: torch.device) -> bool:
+    if config.id not in BATCHED or set(config.kwargs) - set(BATCHED[config.id][0].kwargs):
+        return False
+    return device.type == "cuda" or num_envs >= BATCHED[config.id][1]
+
+
+def _check(config: EnvConfig) -> None:
+    if config.id not in BATCHED:
+        reason = f"there is no torch version of {config.id}, only of {', '.join(BATCHED)}; use auto"
+        raise ConfigError(Problem("env.vectorization", reason))
+    for key in config.kwargs:
+        if key not in BATCHED[config.id][0].kwargs:
+            reason = f"the torch version has no such option; use env.vectorization=sync for {key}"
+            raise ConfigError(Problem(f"env.kwargs.{key}", reason))
