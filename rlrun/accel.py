@@ -26,15 +26,21 @@ class Accelerator:
         self._say = say
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]
+        self._begun: tuple[float, int] | None = None
         self._undecided = mode == "auto" and bool(self._learners) and has_compiler()
         if mode == "compile":
             self._compile("as asked")
 
     def consider(self, progress: float) -> None:
         """Compile if that pays, judged by the gradient steps so far; the clock has no say in it."""
-        if not self._undecided or progress <= 0.0:
+        if not self._undecided:
             return
-        ahead = sum(each.updates for each in self._learners) * (1.0 - progress) / progress
+        updates = sum(each.updates for each in self._learners)
+        if self._begun is None:  # a resumed run does not begin at 0
+            self._begun = (progress, updates)
+            return
+        since, done = progress - self._begun[0], updates - self._begun[1]
+        ahead = done * (1.0 - progress) / since if since > 0.0 else 0.0
         if ahead >= WORTH_COMPILING:
             self._compile(f"about {ahead:,.0f} gradient steps ahead")
 
@@ -42,7 +48,7 @@ class Accelerator:
         self._undecided = False
         for learner in self._learners:
             learner.transform(compiled)
-        self._say(f"accel   compile: {reason}; the next update waits for the compiler")
+        self._say(f"accel   compile: {reason}; the next update waits for it, for up to a minute")
 
 
 def compiled(function: Any, backend: str = "inductor") -> Callable[[Any], Gradient]:

@@ -34,8 +34,8 @@ REPORT_EVERY = 0.2
 PATIENCE = 2.0
 """Seconds that workers get to finish the update at hand before they are killed."""
 
-PRELOADED = ["rlrun.build", "torch._dynamo"]
-"""What the fresh process imports once, for all workers; an optimizer imports the second."""
+PRELOADED = ["rlrun.build"]
+"""What the fresh process imports once, for all workers."""
 
 
 class Board(NamedTuple):

@@ -75,7 +75,10 @@ def assemble(
     values = recipe.plain()
     for name, options in run.logger.items():
         if name != "console":
-            loggers[name] = build_logger(name, options or {}, folder.path, values)
+            try:
+                loggers[name] = build_logger(name, options or {}, folder.path, values)
+            except Exception as fault:  # a service that is away or knows us not: train without it
+                say(f"warning: logger {name} did not start and is off: {fault}")
     initial_carry = parts.algorithm.initial_carry
     return Experiment(
         periods=Periods(**{each.name: getattr(run, each.name) for each in fields(Periods)}),

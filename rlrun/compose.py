@@ -153,6 +153,10 @@ def _apply_preset(
     preset = f"{chosen['algo']}/{chosen['env']}" if asked == "auto" else asked
     if preset not in names or preset == "none":
         return base, "none", {}
+    owner = preset.partition("/")[0]
+    if owner != chosen["algo"]:
+        problems.append(Problem("preset", f"{preset} is for {owner}, not for {chosen['algo']}"))
+        return base, "none", {}
     tuned, _ = _run_hydra([*groups, f"preset={preset}"], config_dirs, problems)
     if any(word.startswith("network=") for word in groups):
         tuned.network = base.network  # sizes tuned for one network say nothing about another

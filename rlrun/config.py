@@ -98,8 +98,20 @@ def parse(
         problems.append(Problem(prefix.rstrip("."), f"{values!r} is not a group of keys"))
         return None
     before = len(problems)
+    built = _fields(schema, values, prefix, problems, known)
+    return schema(**built) if len(problems) == before else None
+
+
+def valid(schema: type, values: Any) -> dict[str, Any]:
+    """Return those fields of a schema that are right by themselves, whatever is wrong beside."""
+    return _fields(schema, values, "", [], ()) if isinstance(values, Mapping) else {}
+
+
+def _fields(
+    schema: type, values: Any, prefix: str, problems: list[Problem], known: Iterable[str]
+) -> dict[str, Any]:
     hints = typing.get_type_hints(schema)
-    fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
+    fields = {field.name: field for field in dataclasses.fields(schema)}
     words = [*keys_of(schema, prefix), *known]
     for key in values:
         if key not in fields:
@@ -117,11 +129,12 @@ def parse(
             built[name] = parse(nested, values[name], f"{key}.", problems, known)
             continue
         try:
-            built[name] = _convert(hints[name], values[name])
-            _check_range(built[name], field.metadata)
+            converted = _convert(hints[name], values[name])
+            _check_range(converted, field.metadata)
+            built[name] = converted
         except ValueError as fault:
             problems.append(Problem(key, str(fault)))
-    return schema(**built) if len(problems) == before else None
+    return built
 
 
 def plain(config: Any) -> Any:

@@ -13,7 +13,11 @@ from rlrun.types import ActFn, Carry, Obs, map_obs
 
 @dataclass
 class Evaluation:
-    """The outcome of whole episodes; `cut` counts those stopped at the step limit."""
+    """The outcome of whole episodes.
+
+    `cut` counts those stopped at the step limit. There is no way to start such an environment
+    anew alone, so it plays no more, and there may be fewer episodes than were asked for.
+    """
 
     returns: list[float] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
@@ -100,8 +104,10 @@ def _play(
             on_step()
         over = length >= max_steps
         if bool((ended | over).any()):
+            cut = over & ~ended & (quota > 0)
             _record(outcome, ended | over, quota, earned, length, step.success)
-            outcome.cut += int((over & ~ended & (quota >= 0)).sum())
+            outcome.cut += int(cut.sum())
+            quota[cut] = 0
         obs, carry = _place(step.obs, device), decision.carry
         if carry:
             carry = reset_carry(carry, ended.to(device))

@@ -71,22 +71,29 @@ class Experiment:
         """Write numbers to every logger."""
         self.loggers.write(self.clock.steps, row)
 
-    def evaluate(self, episodes: int) -> Evaluation:
-        """Play episodes in separate environments, log them, and keep the best checkpoint."""
+    def evaluate(self, episodes: int) -> Evaluation | None:
+        """Play episodes in separate environments, log them, and keep the best checkpoint.
+
+        None if someone asked to stop meanwhile.
+        """
         if self._eval_env is None:
             most = self.periods.final_eval_episodes
             self._eval_env = self.make_eval_env(min(self.periods.eval_num_envs, most))
         words = np.random.SeedSequence([self.periods.seed, 1, self.clock.steps])
         started = time.monotonic()
-        outcome = evaluate(
-            partial(self.algorithm.act, explore=False),
-            self.algorithm.initial_carry,
-            self._eval_env,
-            episodes=episodes,
-            seed=int(words.generate_state(1)[0]),
-            device=self.device,
-            max_steps=self.periods.eval_max_steps,
-        )
+        try:
+            outcome = evaluate(
+                partial(self.algorithm.act, explore=False),
+                self.algorithm.initial_carry,
+                self._eval_env,
+                episodes=episodes,
+                seed=int(words.generate_state(1)[0]),
+                device=self.device,
+                max_steps=self.periods.eval_max_steps,
+                on_step=self._stop_if_asked,
+            )
+        except _Stopped:
+            return None
         self._since = (self._since[0] + time.monotonic() - started, self._since[1])
         self.write(outcome.metrics())
         if outcome.cut:
@@ -109,7 +116,7 @@ class Experiment:
             "algorithm": {name: part.state_dict() for name, part in parts.items()},
             "clock": self.clock.state_dict(),
             "collector": self.collector.state_dict(),
-            "random": {"torch": torch.get_rng_state()},
+            "random": _random_state(self.device),
             "metrics_offset": self.metrics_file.offset,
             "best": self.best,
         }
@@ -135,6 +142,12 @@ class Experiment:
         self.best = state["best"]
         self._since = (time.monotonic(), self.clock.steps)
         torch.set_rng_state(state["random"]["torch"])
+        if "cuda" in state["random"] and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+
+    def _stop_if_asked(self) -> None:
+        if self.stop_signal is not None:
+            raise _Stopped
 
     def __enter__(self) -> Self:
         return self
@@ -165,6 +178,17 @@ class Periods:
     eval_max_steps: int
     save_every: int
     keep_checkpoints: int
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: it leaves an evaluation
+    """Someone asked to stop during an evaluation."""
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    states = {"torch": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
 
 
 def _number(value: Tensor | float) -> float:

@@ -1,6 +1,8 @@
 """Takes one run from words to its end: check, build, make the folder, train, report."""
 
+import os
 import signal
+import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +89,7 @@ def drive(
 
     def say(text: str) -> None:
         folder.log(text)
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        show(console, text)
 
     run = recipe.run
     title = f"{run.algo['name']} on {run.env.name}"
@@ -110,7 +112,8 @@ def _train_and_report(experiment: Experiment, say: Any) -> int:
             outcome = LOOPS[experiment.algorithm.runner](experiment)
     except Diverged as fault:
         experiment.loggers.close()
-        say(f"diverged at step {experiment.clock.steps:,}: {fault}; the last checkpoint is kept")
+        kept = "the last checkpoint is kept" if checkpoint.committed(folder.checkpoints) else ""
+        say(f"diverged at step {experiment.clock.steps:,}: {fault}" + (f"; {kept}" if kept else ""))
         folder.update_manifest(status="diverged", reason=str(fault))
         return 3
     except Exception as fault:
@@ -169,4 +172,13 @@ def _introduce(
     ]
     for row in rows:
         folder.log(row)
-        console.print(row, highlight=False, markup=False, soft_wrap=True)
+        show(console, row)
+
+
+def show(console: Console, text: str) -> None:
+    """Print a line; once nobody reads any more (`rlrun train | head`), train on in silence."""
+    try:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    except BrokenPipeError:
+        console.quiet = True
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open to the end

@@ -62,6 +62,14 @@ def find_checkpoint(path: Path, which: str) -> tuple[Checkpoint, list[str]]:
     return checkpoint.load_newest(folder, with_resume=False)
 
 
+def home_of(path: Path) -> Path:
+    """Return the run folder of a run or checkpoint; for a checkpoint on its own, this folder."""
+    path = path.resolve()
+    if (path / "checkpoints").is_dir():
+        return path
+    return path.parent.parent if path.parent.name == "checkpoints" else Path.cwd()
+
+
 def replay(saved: Checkpoint, options: ReplayConfig, flags: set[str]) -> Replayed:
     """Play episodes with a saved policy. Raises ConfigError for what cannot be built or shown."""
     config = saved.description["config"]
@@ -78,6 +86,9 @@ def replay(saved: Checkpoint, options: ReplayConfig, flags: set[str]) -> Replaye
     count = 1 if mode else min(options.num_envs, options.episodes)
     env = make_env(recipe, count, mode)
     try:
+        if mode and mode not in env.render_modes:
+            reason = f"{env_id} draws no pictures: its render modes are {env.render_modes}"
+            raise ConfigError(Problem("--video" if video else "--render", reason))
         device, _ = choose_device(options.device, env.spec.obs_space)
         algorithm = build_algorithm(recipe, env.spec, device)
         algorithm.parts()["policy"].load_state_dict(saved.policy)
@@ -102,7 +113,7 @@ def replay(saved: Checkpoint, options: ReplayConfig, flags: set[str]) -> Replaye
 def _filmed(
     play: Callable[..., Evaluation], env: Any, saved: Checkpoint
 ) -> tuple[Evaluation, Path]:
-    folder = saved.path.parent.parent / "videos"
+    folder = home_of(saved.path) / "videos"
     writer = VideoWriter(folder, f"step-{saved.step:09d}", env.frames_per_second)
     outcome = play(on_step=lambda: writer.add(env.render()))
     return outcome, writer.close()

@@ -40,11 +40,10 @@ def tend(run: Experiment, metrics: Metrics) -> None:
 
 
 def finish(run: Experiment) -> Evaluation | None:
-    """Evaluate and save for the last time."""
-    outcome = None if run.stop_signal else run.evaluate(run.periods.final_eval_episodes)
+    """Save and evaluate for the last time; in this order, so that nothing learned can be lost."""
     if run.save() is None:
         raise OSError("the last checkpoint could not be saved")
-    return outcome
+    return None if run.stop_signal else run.evaluate(run.periods.final_eval_episodes)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import rlrun.algos
 import rlrun.nets.torsos
 from rlrun.algos.base import Algorithm
-from rlrun.config import ConfigError, Problem, keys_of, near_miss, option, parse, plain
+from rlrun.config import ConfigError, Problem, keys_of, near_miss, option, parse, plain, valid
 from rlrun.envs.adapter import EnvConfig
 from rlrun.envs.registry import check_id
 from rlrun.nets.torso import Network, Torso
@@ -87,6 +87,8 @@ def check(
     ]
     run = parse(RunConfig, values, "", problems, known)
     options = _parse_named(algorithm, values, "algo", problems, keys_of(RunConfig))
+    if algorithm is not None:
+        problems += _together(algorithm, values)
     network = _parse_named(torso, values, "network", problems, keys_of(RunConfig))
     _check_env(values.get("env"), problems)
     _check_loggers(values.get("logger"), problems)
@@ -139,6 +141,13 @@ def _parse_named(
         return None
     options = {key: value for key, value in values[group].items() if key != "name"}
     return parse(named.Config, options, f"{group}.", problems, known)
+
+
+def _together(algorithm: type[Algorithm], values: Mapping[str, Any]) -> list[Problem]:
+    run = valid(RunConfig, values)
+    if "num_envs" not in run:
+        return []
+    return algorithm.faults(valid(algorithm.Config, values["algo"]), run["num_envs"])
 
 
 def _check_env(values: Any, problems: list[Problem]) -> None:

@@ -80,22 +80,27 @@ class Told:
 
 
 @pytest.mark.parametrize(
-    ("mode", "updates", "progress", "expected"),
+    ("mode", "updates", "start", "progress", "expected"),
     [
-        ("auto", WORTH_COMPILING, 0.5, True),
-        ("auto", WORTH_COMPILING - 1, 0.5, False),  # as many lie ahead as were done
-        ("auto", WORTH_COMPILING // 9 + 1, 0.1, True),
-        ("auto", 10 * WORTH_COMPILING, 1.0, False),
-        ("auto", 0, 0.0, False),
-        ("off", 10 * WORTH_COMPILING, 0.5, False),
-        ("compile", 0, 0.0, True),
+        ("auto", WORTH_COMPILING, 0.0, 0.5, True),
+        ("auto", WORTH_COMPILING - 1, 0.0, 0.5, False),  # as many lie ahead as were done
+        ("auto", WORTH_COMPILING // 9 + 1, 0.0, 0.1, True),
+        ("auto", WORTH_COMPILING // 4 + 1, 0.5, 0.6, True),  # a resumed run,
+        ("auto", 10 * WORTH_COMPILING, 0.0, 1.0, False),
+        ("auto", 0, 0.0, 0.0, False),
+        ("off", 10 * WORTH_COMPILING, 0.0, 0.5, False),
+        ("compile", 0, 0.0, 0.0, True),
     ],
 )
-def test_auto_compiles_where_much_work_lies_ahead(mode, updates, progress, expected, monkeypatch):
+def test_auto_compiles_where_much_work_lies_ahead(
+    mode, updates, start, progress, expected, monkeypatch
+):
     monkeypatch.setattr(accel, "has_compiler", lambda: True)
     told, said = Told(), []
     accelerator = Accelerator(mode, told, said.append)
-    told.learner.updates = updates
+    told.learner.updates = 7  # steps of before it was first asked do not count
+    accelerator.consider(start)
+    told.learner.updates += updates
     accelerator.consider(progress)
     assert told.transformed is expected
     accelerator.consider(progress)
@@ -106,6 +111,7 @@ def test_without_a_compiler_auto_stays_eager_and_compile_is_refused(monkeypatch)
     monkeypatch.setattr(accel, "has_compiler", lambda: False)
     told = Told()
     accelerator = Accelerator("auto", told, print)
+    accelerator.consider(0.0)
     told.learner.updates = WORTH_COMPILING
     accelerator.consider(0.5)
     assert not told.transformed

@@ -171,8 +171,15 @@ def test_the_success_rate_is_over_all_episodes():
 
 def test_an_episode_that_was_cut_is_no_success():
     outcome = play(Successful([[(2, "terminated")], [(10**9, "terminated")]]), 4, max_steps=5)
-    assert outcome.cut == 2
-    assert outcome.metrics()["eval/success_rate"] == 0.5
+    assert outcome.cut == 1
+    assert outcome.metrics()["eval/success_rate"] == pytest.approx(2 / 3)
+
+
+def test_an_environment_that_was_cut_plays_no_more():
+    # it stands in the middle of an episode, which would be counted as a whole one
+    outcome = play(ScriptedEnv([[(1, "terminated")], [(7, "terminated")]]), 6, max_steps=5)
+    assert sorted(outcome.lengths) == [1, 1, 1, 5]
+    assert outcome.cut == 1
 
 
 def test_a_single_episode_has_no_spread():

@@ -174,3 +174,62 @@ def test_leaving_releases_the_folder_and_the_environments(tmp_path):
         run.env.close = lambda: closed.append("env")
     RunFolder(tmp_path / "run").close()
     assert closed == ["env"]
+
+
+def test_what_was_learned_is_saved_before_the_last_evaluation(tmp_path, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("the simulator fell over")
+
+    with experiment(tmp_path / "run", short(eval_every=0, save_every=0)) as run:
+        monkeypatch.setattr("rlrun.experiment.evaluate", failing)
+        with pytest.raises(RuntimeError, match="simulator"):
+            train(run)
+    saved, _ = checkpoint.load_newest(tmp_path / "run" / "checkpoints", with_resume=True)
+    assert saved.step == 128
+
+
+def test_who_asks_to_stop_does_not_wait_for_an_evaluation(tmp_path):
+    with experiment(tmp_path / "run", short(eval_every=0, final_eval_episodes=10**9)) as run:
+        make = run.make_eval_env
+
+        def stopping(count):
+            env = make(count)
+            step = env.step
+
+            def stop(action):
+                run.stop_signal = signal.SIGINT
+                return step(action)
+
+            env.step = stop
+            return env
+
+        run.make_eval_env = stopping
+        assert train(run) is None
+    saved, _ = checkpoint.load_newest(tmp_path / "run" / "checkpoints", with_resume=True)
+    assert saved.step == 128
+
+
+def test_a_reward_that_is_not_finite_ends_the_run_and_names_the_environment(tmp_path):
+    with experiment(tmp_path / "run", short()) as run:
+        step = run.env.step
+
+        def bad(action):
+            taken = step(action)
+            return taken._replace(reward=taken.reward / 0.0)
+
+        run.env.step = bad
+        with pytest.raises(Diverged, match="FrozenLake-v1 gave a reward that is not finite"):
+            train(run)
+
+
+def test_a_logger_that_does_not_start_is_left_out(tmp_path, monkeypatch):
+    def failing(*_):
+        raise OSError("no login")
+
+    monkeypatch.setattr("rlrun.build.build_logger", failing)
+    made = changed(short(), logger={"tensorboard": {}})
+    said = []
+    with experiment(tmp_path / "run", made) as run:
+        said = (tmp_path / "run" / "log.txt").read_text()
+        assert train(run) is not None
+    assert "logger tensorboard did not start and is off: no login" in said

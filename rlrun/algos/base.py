@@ -42,8 +42,19 @@ class Algorithm(ABC):
     def __init__(self, config: Any, setting: Setting) -> None:
         self.spec = setting.spec
         self.device = setting.device
+        faults = self.faults(vars(config), setting.spec.num_envs)
+        if faults:
+            raise ConfigError(*faults)
         self._require("observation", setting.spec.obs_space, self.obs_spaces)
         self._require("action", setting.spec.action_space, self.action_spaces)
+
+    @classmethod
+    def faults(cls, values: Mapping[str, Any], num_envs: int) -> list[Problem]:
+        """Return what is wrong with options together, each of which is right by itself.
+
+        `values` may lack options that are wrong; it is asked before anything is built.
+        """
+        return []
 
     def anneal(self, progress: float) -> None:
         """Set whatever depends on how far the run is, `progress` in [0, 1]; called before acting.

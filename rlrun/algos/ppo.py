@@ -5,7 +5,7 @@ advantages by Schulman et al. 2016, eq. 16. The details follow the list of Huang
 37 implementation details of PPO"; docs/algorithms/ppo.md says which and why.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from rlrun.algos.base import Algorithm, Setting
-from rlrun.config import ConfigError, Problem, option
-from rlrun.data.minibatch import flat_rows, minibatches
+from rlrun.config import Problem, option
+from rlrun.data.minibatch import flat_rows, minibatches, undivided
 from rlrun.functional.losses import (
     approximate_kl,
     clipped_surrogate,
@@ -66,15 +66,15 @@ class PPO(Algorithm):
     )
     action_spaces = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
 
+    @classmethod
+    def faults(cls, values: Mapping[str, Any], num_envs: int) -> list[Problem]:
+        """Return the minibatches that do not divide a fragment."""
+        return undivided(values, num_envs)
+
     def __init__(self, config: PPOConfig, setting: Setting) -> None:
         super().__init__(config, setting)
         self.config = config
         self.horizon = config.n_steps
-        rows = config.n_steps * setting.spec.num_envs
-        if rows % config.batch_size:
-            sizes = f"num_envs * n_steps = {setting.spec.num_envs} * {config.n_steps} = {rows}"
-            reason = f"{config.batch_size} does not divide {sizes}"
-            raise ConfigError(Problem("algo.batch_size", reason))
         policy = ActorCritic(config.policy, setting.spec, setting.network, config.gamma)
         self.policy = policy.to(setting.device)
         self.learner = Learner(

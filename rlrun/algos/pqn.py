@@ -5,6 +5,7 @@ layer normalisation keeps the values from diverging, lambda returns and many env
 the memory; docs/algorithms/pqn.md has the details.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from rlrun.algos.base import Algorithm, Setting
-from rlrun.config import ConfigError, Problem, option
-from rlrun.data.minibatch import flat_rows, minibatches
+from rlrun.config import Problem, option
+from rlrun.data.minibatch import flat_rows, minibatches, undivided
 from rlrun.functional.q_values import taken
 from rlrun.functional.returns import generalized_advantage, same_shape
 from rlrun.functional.schedules import Schedule
@@ -49,15 +50,15 @@ class PQN(Algorithm):
     )
     action_spaces = (spaces.Discrete,)
 
+    @classmethod
+    def faults(cls, values: Mapping[str, Any], num_envs: int) -> list[Problem]:
+        """Return the minibatches that do not divide a fragment."""
+        return undivided(values, num_envs)
+
     def __init__(self, config: PQNConfig, setting: Setting) -> None:
         super().__init__(config, setting)
         self.config = config
         self.horizon = config.n_steps
-        rows = config.n_steps * setting.spec.num_envs
-        if rows % config.batch_size:
-            sizes = f"num_envs * n_steps = {setting.spec.num_envs} * {config.n_steps} = {rows}"
-            reason = f"{config.batch_size} does not divide {sizes}"
-            raise ConfigError(Problem("algo.batch_size", reason))
         self.policy = QNetwork(config, setting.spec, setting.network).to(setting.device)
         self.learner = Learner(self.policy.parameters(), max_grad_norm=config.max_grad_norm)
         self.anneal(0.0)

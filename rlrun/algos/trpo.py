@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from rlrun.algos.base import Algorithm, Setting
-from rlrun.config import ConfigError, Problem, option
-from rlrun.data.minibatch import flat_rows, minibatches
+from rlrun.config import Problem, option
+from rlrun.data.minibatch import flat_rows, minibatches, undivided
 from rlrun.functional.distributions import frozen
 from rlrun.functional.losses import normalize
 from rlrun.functional.returns import explained_variance, generalized_advantage
@@ -60,11 +60,15 @@ class TRPO(Algorithm):
     )
     action_spaces = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
 
+    @classmethod
+    def faults(cls, values: Mapping[str, Any], num_envs: int) -> list[Problem]:
+        """Return the minibatches that do not divide a fragment."""
+        return undivided(values, num_envs)
+
     def __init__(self, config: TRPOConfig, setting: Setting) -> None:
         super().__init__(config, setting)
         self.config = config
         self.horizon = config.n_steps
-        self._check_batch_size(config.n_steps * setting.spec.num_envs)
         policy = ActorCritic(config.policy, setting.spec, setting.network, config.gamma, apart=True)
         self.policy = policy.to(setting.device)
         actor, critic = self.policy.parameters_apart()
@@ -164,11 +168,3 @@ class TRPO(Algorithm):
         return self._remember(
             {name: map_obs(lambda leaf: leaf[chosen], column) for name, column in rows.items()}
         )
-
-    def _check_batch_size(self, rows: int) -> None:
-        size, steps = self.config.batch_size, self.config.n_steps
-        if rows % size:
-            reason = (
-                f"{size} does not divide num_envs * n_steps = {rows // steps} * {steps} = {rows}"
-            )
-            raise ConfigError(Problem("algo.batch_size", reason))

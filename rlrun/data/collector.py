@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rlrun.envs.base import VecEnv
-from rlrun.types import ActFn, Carry, Decision, Fragment, Obs, Step, map_obs
+from rlrun.types import ActFn, Carry, Decision, Diverged, Fragment, Obs, Step, map_obs
 
 STATISTICS_WINDOW = 100  # episodes in rollout/ep_rew_mean, as in Stable-Baselines3
 
@@ -33,7 +33,7 @@ class Collector:
         self._num_envs = env.spec.num_envs
         self._obs = self._place(env.reset(seed))
         self._carry = initial_carry(self._num_envs)
-        self._statistics = EpisodeStatistics(self._num_envs)
+        self._statistics = EpisodeStatistics(self._num_envs, env.spec.name)
         self._buffers: Buffers | None = None
 
     def collect(self, act: ActFn, horizon: int) -> Fragment:
@@ -158,17 +158,23 @@ class Buffers:
 class EpisodeStatistics:
     """Returns and lengths of the last finished episodes, counted over fragments."""
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, name: str) -> None:
+        self._name = name
         self._running_return = np.zeros(num_envs, dtype=np.float64)
         self._running_length = np.zeros(num_envs, dtype=np.int64)
         self._returns: deque[float] = deque(maxlen=STATISTICS_WINDOW)
         self._lengths: deque[int] = deque(maxlen=STATISTICS_WINDOW)
 
     def absorb(self, reward: Tensor, done: Tensor) -> None:
-        """Take in a fragment's `[T, N]` rewards and ends; cost grows with the episodes ended."""
+        """Take in a fragment's `[T, N]` rewards and ends; cost grows with the episodes ended.
+
+        Raises Diverged where a reward is not finite: nothing can be learned from it.
+        """
         sums, ends = reward.cpu().numpy(), done.cpu().numpy()
         if len(sums) > 1:
             sums = sums.cumsum(0, dtype=np.float64)
+        if not np.isfinite(sums[-1]).all():
+            raise Diverged(f"{self._name} gave a reward that is not finite")
         last_end: dict[int, int] = {}
         for t, n in np.argwhere(ends).tolist() if ends.any() else ():
             since = last_end.get(n, -1)

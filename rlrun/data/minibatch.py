@@ -6,7 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlrun.config import Problem
 from rlrun.types import Obs, map_obs
+
+
+def undivided(values: Mapping[str, Any], num_envs: int) -> list[Problem]:
+    """Return the problem of a `batch_size` that does not divide a fragment, if it does not."""
+    if not {"n_steps", "batch_size"} <= values.keys():
+        return []
+    steps, size = values["n_steps"], values["batch_size"]
+    rows = steps * num_envs
+    if rows % size == 0:
+        return []
+    reason = f"{size} does not divide num_envs * n_steps = {num_envs} * {steps} = {rows}"
+    return [Problem("algo.batch_size", reason)]
 
 
 def flat_rows(**columns: Obs) -> dict[str, Obs]:

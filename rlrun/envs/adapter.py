@@ -86,6 +86,11 @@ class GymnasiumEnv:
         return frames[0]
 
     @property
+    def render_modes(self) -> list[str]:
+        """The ways in which the environment can be shown."""
+        return list(self._env.metadata.get("render_modes", []))
+
+    @property
     def frames_per_second(self) -> int:
         """The speed at which the environment means to be shown."""
         return int(self._env.metadata.get("render_fps", 30))

@@ -4,6 +4,7 @@ Gymnasium's `SyncVectorEnv` builds and copies more at every step than a cheap en
 only its `step` is replaced, by one that makes no more than the adapter reads.
 """
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class InProcessEnvs(SyncVectorEnv):
             terminations[i], truncations[i] = terminated, truncated
             if terminated or truncated:
                 told = {key: info[key] for key in SUCCESS_KEYS if key in info}
+                obs = deepcopy(obs)  # an environment may hand out a buffer that reset writes into
                 infos = self._add_info(infos, {"final_obs": obs, "final_info": told}, i)
                 obs, _ = env.reset()
             rows.append(obs)

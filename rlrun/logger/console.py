@@ -88,7 +88,7 @@ class ConsoleLogger:
 
     def _line(self, step: int) -> str:
         rate = self._latest.get("time/fps", 0.0)
-        left = (self._total - step) / rate if rate else 0.0
+        left = max(self._total - step, 0) / rate if rate else 0.0
         shown = [f"{name} {self._latest[k]:.4g}" for k, name in SHOWN.items() if k in self._latest]
         share = min(100 * step // max(self._total, 1), 100)
         head = f"{share:3d}%  step {step:,}  {rate:,.0f} steps/s  {left:,.0f} s left"

@@ -55,7 +55,8 @@ class Learner:
     def minimize(self, loss_fn: LossFn[Batch], batch: Batch) -> dict[str, Tensor]:
         """Take one step down the gradient of `loss_fn(batch)`; return its metrics.
 
-        Raises Diverged, before any parameter changes, when the gradient is not finite.
+        Raises Diverged, before any parameter changes, when the gradient is not finite. On CUDA,
+        where knowing that would mean waiting, it is taken as 0 and found when the metrics are read.
         """
         loss, grad, metrics = self._gradient(loss_fn, batch)
         norm = grad.norm()
@@ -83,8 +84,9 @@ class Learner:
 
     def _clip(self, grad: Tensor, norm: Tensor) -> None:
         if grad.is_cuda:  # reading the norm would wait for the device: scale by a tensor instead
-            if self.max_grad_norm is not None:
-                grad.mul_((self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
+            limit = float("inf") if self.max_grad_norm is None else self.max_grad_norm
+            scale = (limit / (norm + 1e-6)).clamp(max=1.0)
+            grad.nan_to_num_(0.0, 0.0, 0.0).mul_(torch.where(norm.isfinite(), scale, 0.0))
             return
         length = norm.item()
         if not length < float("inf"):

@@ -74,15 +74,24 @@ def _read(arguments: list[str]) -> tuple[Path | None, dict[str, Any], set[str]]:
         elif word.startswith("-"):
             raise ConfigError(Problem(word, "unknown option (see `rlrun eval --help`)"))
         elif equals and not Path(word).exists():
-            values[key] = int(value) if value.isdigit() else value
+            values[key] = _number(value)
         else:
             places.append(Path(word))
     return (places[0] if len(places) == 1 else None), values, flags
 
 
+def _number(text: str) -> Any:
+    try:
+        return float(text)  # 1e2 is a fair way to write 100
+    except ValueError:
+        return text
+
+
 def _report(played: "Replayed", seed: int, flags: set[str], path: Path) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from rlrun.replay import home_of
 
     metrics = played.outcome.metrics()
     table = Table("figure", "value", title=f"{played.title}, step {played.step:,}")
@@ -96,10 +105,13 @@ def _report(played: "Replayed", seed: int, flags: set[str], path: Path) -> None:
         "stochastic": "--stochastic" in flags,
         "seed": seed,
         "metrics": metrics,
+        "cut": played.outcome.cut,
         "returns": played.outcome.returns,
         "lengths": played.outcome.lengths,
     }
-    target = (path if (path / "checkpoints").is_dir() else path.parent.parent) / "eval.json"
+    if played.outcome.cut:
+        console.print(f"warning: {played.outcome.cut} episodes were cut at max_steps")
+    target = home_of(path) / "eval.json"
     try:
         target.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         console.print(f"written to {target}", highlight=False, soft_wrap=True)

@@ -29,6 +29,11 @@ def main(arguments: list[str]) -> int:
     from rlrun.rundir import RunFolder, read_manifest
     from rlrun.schema import check
 
+    if path.name == "checkpoints" and (path.parent / "manifest.json").exists():
+        path = path.parent
+    if not (path / "manifest.json").exists():
+        reason = f"{path} is no run folder: it has no manifest.json"
+        raise ConfigError(Problem("", reason))
     manifest = read_manifest(path)
     if manifest.get("status") == "finished":
         print(f"{path} has finished: nothing to resume", file=sys.stderr)

@@ -32,6 +32,11 @@ MISTAKES = {
     "an argument the environment does not take": (["env.kwargs.sped=1"], "env.kwargs"),
     "a module that is not installed": (["env=no_such_module:Foo-v0"], "no_such_module"),
     "no schedule": (["algo.learning_rate={lin: 2}"], "not a schedule"),
+    "another algorithm's preset": (["preset=a2c/CartPole-v1"], "is for a2c, not for ppo"),
+    "no batched version": (
+        ["env=Blackjack-v1", "env.vectorization=torch"],
+        "no torch version of Blackjack-v1",
+    ),
     "a config folder that is not there": (["--config-dir", "nowhere"], "not a folder"),
 }
 
@@ -63,14 +68,15 @@ def test_cuda_where_there_is_none(monkeypatch, capsys, tmp_path):
 
 
 def test_all_faults_come_at_once(capsys):
-    words = ["algo.gama=1", "env=CartPole-v9", "num_envs=0", "sed=3", "algo.clip_range=-0.2"]
+    words = ["algo.gama=1", "env=CartPole-v9", "seed=-1", "sed=3", "algo.clip_range=-0.2"]
+    words += ["preset=none", "algo.batch_size=100"]
 
     assert main([*PPO, *words]) == 2
 
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "rlrun: 5 problems in the configuration:"
+    assert lines[0] == "rlrun: 6 problems in the configuration:"
     keys = {line.split()[0] for line in lines[1:]}
-    assert keys == {"algo.gama", "env", "num_envs", "sed", "algo.clip_range"}
+    assert keys == {"algo.gama", "env", "seed", "sed", "algo.clip_range", "algo.batch_size"}
 
 
 def test_the_keys_of_a_misspelt_algorithm_are_not_held_against_it(capsys):

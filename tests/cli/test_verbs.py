@@ -88,7 +88,7 @@ def test_a_preset_is_applied_said_and_overridden(tmp_path, capsys):
 def test_a_network_chosen_by_hand_sets_the_presets_network_aside(tmp_path, capsys):
     folder = tmp_path / "mine" / "preset" / "ppo"
     folder.mkdir(parents=True)
-    text = "# @package _global_\nnum_envs: 3\nnetwork:\n  sizes: [7]\n"
+    text = "# @package _global_\nnum_envs: 4\nnetwork:\n  sizes: [7]\n"
     (folder / "CartPole-v0.yaml").write_text(text)
     words = ["train", "env=CartPole-v0", "preset=ppo/CartPole-v0", "--config-dir", "mine", "--cfg"]
 
@@ -97,7 +97,7 @@ def test_a_network_chosen_by_hand_sets_the_presets_network_aside(tmp_path, capsy
     assert main([*words, "network=mlp"]) == 0
     out = capsys.readouterr().out
     assert "sizes:\n  - 64\n  - 64\n" in out
-    assert "num_envs: 3" in out
+    assert "num_envs: 4" in out
 
 
 def test_an_interrupted_run_saves_and_resumes_in_its_folder(tmp_path, monkeypatch, capsys):

@@ -155,7 +155,7 @@ def test_statistics_survive_in_a_state_and_unfinished_episodes_do_not():
 
 
 def test_long_episodes_lose_no_digits():
-    statistics = EpisodeStatistics(1)
+    statistics = EpisodeStatistics(1, "any")
     ends = torch.zeros(1000, 1, dtype=torch.bool)
     for _ in range(20):
         statistics.absorb(torch.full((1000, 1), 16_777.0), ends)

@@ -226,3 +226,11 @@ def test_seeds_are_spread():
     assert len(set().union(*near)) == 1000
     assert all(0 <= seed < 2**31 for seeds in near for seed in seeds)
     assert spread_seed(3, 5) == spread_seed(3, 50)[:5] == spread_seed(3, 5)
+
+
+def test_an_observation_that_reset_overwrites_is_still_the_true_successor():
+    env = make("tests.envs.tiny:OneBuffer-v0", 2)
+    env.reset(0)
+    step = env.step(torch.zeros(2).long())
+    assert step.next_obs.flatten().tolist() == [3.0, 3.0]
+    assert step.obs.flatten().tolist() == [0.0, 0.0]

@@ -154,5 +154,23 @@ class Goal(gym.Env):
         return np.float32([2.0]), 0.0, True, False, {"is_success": bool(action)}
 
 
-for kind in (Spaces, Wrong, Goal):
+class OneBuffer(gym.Env):
+    """Hands out one buffer and writes into it, in `reset` too."""
+
+    observation_space, action_space = WIDE, DISCRETE
+
+    def __init__(self) -> None:
+        self.buffer = np.zeros(1, dtype=np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.buffer[:] = 0.0
+        return self.buffer, {}
+
+    def step(self, action):
+        self.buffer[:] = 3.0
+        return self.buffer, 0.0, False, True, {}
+
+
+for kind in (Spaces, Wrong, Goal, OneBuffer):
     gym.register(f"{kind.__name__}-v0", f"{__name__}:{kind.__name__}")
