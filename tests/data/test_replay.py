@@ -6,9 +6,10 @@ from gymnasium import spaces
 
 from rlrun.checkpoint import join_state, split_state
 from rlrun.config import ConfigError
-from rlrun.data import replay as replay_module
+from rlrun.data import capacity as capacity_module
+from rlrun.data.capacity import bytes_for
 from rlrun.data.priorities import PrioritizedConfig
-from rlrun.data.replay import Replay, bytes_for
+from rlrun.data.replay import Replay
 from rlrun.functional.schedules import Schedule
 from rlrun.types import EnvSpec, map_obs
 from tests.data.histories import History
@@ -21,8 +22,7 @@ GAMMA = 0.5
 def compare(replay: Replay, history: History, capacity: int, draws: int = 400) -> None:
     """Hold draws against the history, and see that everything kept is drawn."""
     batch = replay.sample(draws)
-    obs = history.shown([0])
-    numbers = (batch.obs["a"] if isinstance(obs, dict) else batch.obs)[:, 0].long().tolist()
+    numbers = history.read(batch.obs)
     for k, number in enumerate(numbers):
         wanted = history.expected(number, capacity, replay.n_step, GAMMA)
         action, reward, next_obs, discount = wanted
@@ -150,9 +150,9 @@ def test_refuses_what_cannot_be(monkeypatch):
         Replay(4, spec, CPU)
     needed = bytes_for(1000, spec, prioritized=False)
     assert needed == 1008 * (8 + 8 + 16)
-    monkeypatch.setattr(replay_module, "free_memory", lambda device: needed)
+    monkeypatch.setattr(capacity_module, "free_memory", lambda device: needed)
     assert len(Replay(1000, spec, CPU)) == 0
-    monkeypatch.setattr(replay_module, "free_memory", lambda device: needed - 1)
+    monkeypatch.setattr(capacity_module, "free_memory", lambda device: needed - 1)
     message = r"algo\.buffer_size: 1000 transitions of history need 0\.0 GB, .* 799 would fit"
     with pytest.raises(ConfigError, match=message):
         Replay(1000, spec, CPU)
