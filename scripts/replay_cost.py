@@ -1,4 +1,4 @@
-"""What a replay memory costs: microseconds to draw a batch of 32, to add a step, and bytes a row.
+"""What a replay memory costs: time of a draw of 32 and of a step added, and bytes a transition.
 
 Run it as `python scripts/replay_cost.py`, on a machine that does nothing else. A time is the best
 of several medians, with one torch thread. Prints the table of docs/performance.md.
@@ -7,7 +7,7 @@ of several medians, with one torch thread. Prints the table of docs/performance.
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,59 +61,46 @@ def built(case: Case, capacity: int) -> Replay:
     )  # fmt: skip
 
 
-def steps(case: Case) -> Iterator[Fragment]:
-    """Yield steps of one environment without end, episodes of 300 steps."""
-    action, reward = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1)
-    never, flags = torch.zeros(1, 1, dtype=torch.bool), torch.ones(1, 1, dtype=torch.bool)
-    obs, t = _first(case), 0
-    while True:
-        t += 1
-        following = _after(obs, case)
-        done = flags if t % EPISODE == 0 else never
-        yield Fragment(obs, action, reward, following, done, never, (), {})
-        obs = _first(case) if t % EPISODE == 0 else following
+def episode(case: Case) -> Fragment:
+    """Return an episode of 300 steps of one environment, `[300, 1, ...]`."""
+    if case.image:
+        pictures = torch.randint(0, 256, (EPISODE + 1, SIDE, SIDE), dtype=torch.uint8)
+        moving = torch.cat([pictures[:1].expand(FRAMES - 1, -1, -1), pictures])
+        obs = moving.unfold(0, FRAMES, 1).permute(0, 3, 1, 2).unsqueeze(1).contiguous()
+    else:
+        obs = torch.randn(EPISODE + 1, 1, *VECTOR.shape)
+    action, reward = torch.zeros(EPISODE, 1, dtype=torch.int64), torch.ones(EPISODE, 1)
+    never = torch.zeros(EPISODE, 1, dtype=torch.bool)
+    ended = never.clone()
+    ended[-1] = True
+    return Fragment(obs[:-1], action, reward, obs[1:], ended, never, (), {})
 
 
-def _first(case: Case) -> Tensor:
-    if not case.image:
-        return torch.randn(1, 1, *VECTOR.shape)
-    return _picture().expand(1, 1, FRAMES, SIDE, SIDE).contiguous()
+def single_steps(fragment: Fragment) -> list[Fragment]:
+    """Return a fragment's steps one by one."""
+    columns = zip(*(column.split(1) for column in fragment[:6]), strict=True)
+    return [Fragment(*column, (), {}) for column in columns]
 
 
-def _after(obs: Tensor, case: Case) -> Tensor:
-    return torch.cat([obs[:, :, 1:], _picture()], 2) if case.image else torch.randn_like(obs)
-
-
-def _picture() -> Tensor:
-    return torch.randint(0, 256, (1, 1, 1, SIDE, SIDE), dtype=torch.uint8)
-
-
-def measure(case: Case, rows: int, repeats: int) -> tuple[float, float, float]:
-    """Return microseconds a draw and an addition, and allocated bytes a row."""
+def measure(case: Case, rows: int, repeats: int) -> tuple[float, float, float, float]:
+    """Return microseconds a draw, a priority update and a step added, and bytes a row."""
     torch.manual_seed(0)
-    replay, source = built(case, rows), steps(case)
-    for _ in range(rows + rows // 4):
-        replay.add(next(source))
-
-    def draw() -> None:
-        batch = replay.sample(BATCH)
-        if case.prioritized:
-            replay.update_priorities(batch.index, batch.reward)
-
-    sampling = min(_median(lambda: replay.sample(BATCH), 200) for _ in range(repeats))
-    if case.prioritized:
-        updating = min(_median(draw, 200) for _ in range(repeats)) - sampling
-        print(f"  (priorities of a batch: {updating:.0f} us)")
-    ready = [next(source) for _ in range(100)]
-    adding = min(_median_of(replay.add, ready) for _ in range(repeats))
-    return sampling, adding, _allocated(replay) / rows
+    replay, played = built(case, rows), episode(case)
+    while replay.added < 1.2 * rows:
+        replay.add(played)
+    drawing = min(_median(lambda _: replay.sample(BATCH), range(200)) for _ in range(repeats))
+    batch = replay.sample(BATCH)
+    index = [batch.index] * 200
+    error = batch.reward * torch.rand(BATCH)
+    updating = min(
+        _median(lambda drawn: replay.update_priorities(drawn, error), index) for _ in range(repeats)
+    )
+    adding = min(_median(replay.add, single_steps(played)) for _ in range(repeats))
+    return drawing, updating, adding, _allocated(replay) / len(replay)
 
 
-def _median(function: Callable[[], Any], count: int) -> float:
-    return _median_of(lambda _: function(), range(count))
-
-
-def _median_of(function: Callable[[Any], Any], arguments: Any) -> float:
+def _median(function: Callable[[Any], Any], arguments: Iterable[Any]) -> float:
+    """Return the median microseconds of a call."""
     times = []
     for argument in arguments:
         begun = time.perf_counter()
@@ -148,17 +135,20 @@ def _allocated(part: Any) -> int:
 def main() -> None:
     """Measure every case and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=2_000, help="transitions kept")
+    parser.add_argument("--vectors", type=int, default=1_000_000, help="transitions of vectors")
+    parser.add_argument("--images", type=int, default=10_000, help="transitions of images")
     parser.add_argument("--repeats", type=int, default=7, help="medians of which the best counts")
     parser.add_argument("--only", default="", help="cases whose name holds this")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("| observations, draws | us a draw of 32 | us a step added | bytes a row |")
-    print("| --- | --- | --- | --- |")
+    print("| observations, draws | a draw of 32, us | priorities of 32, us | a step, us | bytes |")
+    print("| --- | --- | --- | --- | --- |")
     for case in CASES:
         if arguments.only in case.name:
-            found = measure(case, arguments.rows, arguments.repeats)
-            print("| {} | {:.0f} | {:.0f} | {:,.0f} |".format(case.name, *found))
+            rows = arguments.images if case.image else arguments.vectors
+            drawing, updating, adding, size = measure(case, rows, arguments.repeats)
+            shown = f"{updating:.0f}" if case.prioritized else ""
+            print(f"| {case.name} | {drawing:.0f} | {shown} | {adding:.0f} | {size:,.0f} |")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def bytes_for(capacity: int, spec: EnvSpec, prioritized: bool) -> int:
     each, pictures = bytes_of(spec.obs_space), 0
     if stacked(spec):
         pictures = count_frames(steps, spec) * each // spec.frame_stack
-        each = 8 * spec.frame_stack
+        each = 8 * (spec.frame_stack + 1)
     each += bytes_of(spec.action_space) + 16
     return entries * each + pictures + (priorities.bytes_for(entries) if prioritized else 0)
 

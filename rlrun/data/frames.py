@@ -1,7 +1,8 @@
 """Stacks of frames, each frame stored once: a step adds one picture, not a whole stack.
 
-A stack `[k, ...]` is kept as the numbers of its k frames. Frames are numbered as they come, and
-number i lies in slot i modulo the ring's size until number i + size takes its place.
+A stack `[k, ...]` is kept as the numbers of its k frames, with that of its successor's newest frame
+behind them. Frames are numbered as they come, and number i lies in slot i modulo the ring's size
+until number i + size takes its place.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlrun.types import EnvSpec, Fragment
+from rlrun.types import EnvSpec, Fragment, Obs
 
 SPARE = 20
 """One frame in so many is room for the first frames of episodes."""
@@ -32,6 +33,9 @@ class Frames:
         self.ring = torch.zeros((self._size, *frame.shape), dtype=frame.dtype, device=frame.device)
         self._next = 0
         self._coming: NDArray[np.int64] | None = None  # [N, k], of the observations to come
+        self._seen: Tensor | None = None  # and what they look like
+        self.regular = True
+        """Whether every successor so far was its observation moved on by a frame."""
 
     @property
     def longest(self) -> int:
@@ -45,7 +49,7 @@ class Frames:
         return max(self._next - self._size, 0)
 
     def encode(self, fragment: Fragment) -> Fragment:
-        """Store the frames of a fragment; return it with numbers `[T, N, k]` as observations.
+        """Store the frames of a fragment; return it with numbers `[T, N, k + 1]` in place.
 
         It is the one after the last, of at most `longest` steps. Numbers of observations never
         fall from a step to the next.
@@ -71,33 +75,58 @@ class Frames:
         self._put(obs.flatten(0, 2), fresh[:-1])
         self._put(last.flatten(0, 1), fresh[-1])
         following = numbers[1:].copy()
-        self._coming = following[-1]
+        self._coming, self._seen = following[-1], last.clone()
+        self.regular &= bool(moved[-1].all())
         if length > 1:
-            self._encode_ends(fragment, numbers, following)
-        pair = torch.from_numpy(numbers[:-1]), torch.from_numpy(following)
-        return fragment._replace(obs=pair[0], next_obs=pair[1])
+            done = fragment.done[:-1].cpu().numpy()
+            self.regular &= bool((moved[1:-1] | done).all())
+            self._encode_ends(fragment, done, numbers, following)
+        newest = following[..., -1:]
+        return fragment._replace(
+            obs=torch.from_numpy(np.concatenate([numbers[:-1], newest], -1)),
+            next_obs=torch.from_numpy(np.concatenate([following, newest], -1)),
+        )
 
-    def decode(self, numbers: Tensor) -> Tensor:
-        """Return the stacks `[B, k, ...]` of numbers `[B, k]`, which must still be there."""
-        slot = (numbers.flatten() % self._size).to(self.ring.device)
+    def decode(self, numbers: Obs) -> Tensor:
+        """Return the stacks `[B, k, ...]` of numbers `[B, k + 1]`, which must still be there."""
+        assert isinstance(numbers, Tensor)
+        return self._read(numbers[:, : self._stack])
+
+    def decode_pair(self, numbers: Obs) -> tuple[Tensor, Tensor]:
+        """Return stacks and their successors where all is `regular`: views of the same memory.
+
+        Copying frames is most of a draw's cost, and of two stacks all but two are the same.
+        """
+        assert isinstance(numbers, Tensor)
+        both = self._read(numbers)
+        return both[:, :-1], both[:, 1:]
+
+    def _read(self, numbers: Tensor) -> Tensor:
+        slot = (numbers % self._size).flatten().to(self.ring.device)
         return self.ring.index_select(0, slot).view(*numbers.shape, *self.ring.shape[1:])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the frames written so far and their count."""
         assert self._coming is not None
         used, coming = self.ring[: self._next], torch.from_numpy(self._coming)
-        return {"ring": used, "next": self._next, "coming": coming}
+        numbers = {"next": self._next, "regular": int(self.regular)}
+        return {"ring": used, "coming": coming, **numbers}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take frames and count back."""
         self.ring[: len(state["ring"])] = state["ring"]
         self._next, self._coming = int(state["next"]), state["coming"].numpy()
+        self._seen, self.regular = self._read(state["coming"]), bool(state["regular"])
 
     def _encode_ends(
-        self, fragment: Fragment, numbers: NDArray[np.int64], following: NDArray[np.int64]
+        self,
+        fragment: Fragment,
+        done: NDArray[np.bool_],
+        numbers: NDArray[np.int64],
+        following: NDArray[np.int64],
     ) -> None:
         """Store what was seen where episodes ended, but for the last step, whose are stored."""
-        t, n = np.nonzero(fragment.done[:-1].cpu().numpy())
+        t, n = np.nonzero(done)
         if not len(t):
             return
         at = torch.from_numpy(t).to(self.ring.device), torch.from_numpy(n).to(self.ring.device)
@@ -105,6 +134,7 @@ class Frames:
         assert isinstance(fragment.next_obs, Tensor)
         seen = fragment.next_obs[at]
         moved = _follows(seen, fragment.obs[at])
+        self.regular &= bool(moved.all())
         fresh = _fresh(moved, self._stack)
         _mark(fresh, ~moved, seen)
         ends = self._numbered(fresh)
@@ -114,9 +144,9 @@ class Frames:
 
     def _known(self, obs: Tensor) -> NDArray[np.bool_]:
         """Return where stacks `[N, k, ...]` are the observations to come, as they were stored."""
-        if self._coming is None:
+        if self._seen is None:
             return np.zeros(len(obs), bool)
-        return np.asarray(_alike(self.decode(torch.from_numpy(self._coming)), obs).all(-1))
+        return np.asarray(_alike(self._seen, obs).all(-1))
 
     def _numbered(self, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Number the fresh frames of `[..., k]`; one that is not gets that of the one before."""
@@ -125,6 +155,8 @@ class Frames:
     def _put(self, pictures: Tensor, fresh: NDArray[np.bool_]) -> None:
         """Store the fresh ones of pictures `[M, ...]`."""
         chosen = np.flatnonzero(fresh)
+        if not len(chosen):
+            return
         slot = np.arange(self._next, self._next + len(chosen)) % self._size
         device = self.ring.device
         found = pictures.index_select(0, torch.from_numpy(chosen).to(device))

@@ -127,11 +127,18 @@ class Replay:
             index, correction = self.priorities.draw(size, len(self))
             weight = torch.from_numpy(correction).to(self.device)
         reward, discount, last = self._returns(store, index)
+        obs: Obs = map_obs(lambda leaf: rows(leaf, index), store.obs)
+        if self._frames is not None and self._frames.regular and last is index:
+            obs, next_obs = self._frames.decode_pair(obs)
+        else:
+            next_obs = store.successors(last, (last + self._num_envs) % self._total)
+            if self._frames is not None:
+                obs, next_obs = self._frames.decode(obs), self._frames.decode(next_obs)
         return Batch(
-            self._shown(map_obs(lambda leaf: rows(leaf, index), store.obs)),
+            obs,
             rows(store.action, index),
             torch.from_numpy(reward).to(self.device),
-            self._shown(store.successors(last, (last + self._num_envs) % self._total)),
+            next_obs,
             torch.from_numpy(discount).to(self.device),
             weight,
             torch.from_numpy(index),
@@ -186,7 +193,7 @@ class Replay:
         if stacked(self._spec):
             assert isinstance(obs, Tensor)
             self._frames = Frames(obs[0, 0], self._spec, self._rows)
-            obs = torch.zeros(1, self._spec.frame_stack, dtype=torch.int64)
+            obs = torch.zeros(1, self._spec.frame_stack + 1, dtype=torch.int64)
         self._store = Store(obs, action, self._total, self.gamma)
         return self._store
 
@@ -218,13 +225,6 @@ class Replay:
             self._filled -= 1
             if self.priorities is not None:
                 self.priorities.clear(low, high)
-
-    def _shown(self, obs: Obs) -> Obs:
-        """Return observations as they were added."""
-        if self._frames is None:
-            return obs
-        assert isinstance(obs, Tensor)
-        return self._frames.decode(obs)
 
     def _returns(
         self, store: Store, index: Index

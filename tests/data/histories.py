@@ -61,19 +61,20 @@ class History:
         """Return the numbers of observations `[B, ...]`."""
         return (obs["a"] if self.named else obs)[:, 0].long().tolist()
 
-    def expected(self, number: int, capacity: int, n_step: int, gamma: float):
-        """Return (action, reward, next_obs, discount) of the transition that began at `number`."""
+    def expected(self, numbers: list[int], capacity: int, n_step: int, gamma: float):
+        """Return lists of action, reward, next_obs and discount of what began at `numbers`."""
         kept = self.rows[-(capacity // self.num_envs) :]
-        t, n = next(
-            (t, n) for t, row in enumerate(kept) for n, v in enumerate(row) if v[0] == number
-        )
-        total, factor = 0.0, 1.0
-        for row in kept[t : t + n_step]:
-            last = row[n]
-            total, factor = total + factor * last[2], factor * gamma
-            if last[5]:
-                break
-        return kept[t][n][1], total, last[3], 0.0 if last[4] else factor
+        places = {values[0]: (t, n) for t, row in enumerate(kept) for n, values in enumerate(row)}
+        found = []
+        for t, n in (places[number] for number in numbers):
+            total, factor = 0.0, 1.0
+            for row in kept[t : t + n_step]:
+                last = row[n]
+                total, factor = total + factor * last[2], factor * gamma
+                if last[5]:
+                    break
+            found.append((kept[t][n][1], total, last[3], 0.0 if last[4] else factor))
+        return tuple(map(list, zip(*found, strict=True)))
 
     def kept(self, capacity: int) -> set[int]:
         """Return the observations that the newest `capacity` transitions began at."""
