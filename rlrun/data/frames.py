@@ -87,12 +87,15 @@ class Frames:
             next_obs=torch.from_numpy(np.concatenate([following, newest], -1)),
         )
 
-    def decode(self, numbers: Obs) -> Tensor:
-        """Return the stacks `[B, k, ...]` of numbers `[B, k + 1]`, which must still be there."""
+    def decode(self, numbers: Obs, following: Obs) -> tuple[Obs, Obs]:
+        """Return the stacks `[B, k, ...]` of two of numbers `[B, k + 1]`, which are still there."""
         assert isinstance(numbers, Tensor)
-        return self._read(numbers[:, : self._stack])
+        assert isinstance(following, Tensor)
+        # one large tensor is cheaper than two, whose pages the allocator hands back every time
+        both = self._read(torch.cat([numbers, following])[:, : self._stack])
+        return both[: len(numbers)], both[len(numbers) :]
 
-    def decode_pair(self, numbers: Obs) -> tuple[Tensor, Tensor]:
+    def decode_pair(self, numbers: Obs) -> tuple[Obs, Obs]:
         """Return stacks and their successors where all is `regular`: views of the same memory.
 
         Copying frames is most of a draw's cost, and of two stacks all but two are the same.

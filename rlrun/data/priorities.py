@@ -71,16 +71,16 @@ class Priorities:
         *lower, top = self._levels
         upto = top.cumsum()
         total = upto[-1]
-        share = np.arange(count) + torch.rand(count, dtype=torch.float64).numpy()
-        mass = np.minimum(share * (total / count), total * BELOW)
+        row = np.arange(count)
+        share = (torch.rand(count, dtype=torch.float64).numpy() + row) * (total / count)
+        mass = np.minimum(share, total * BELOW)
         node = upto.searchsorted(mass, side="right")
         priority = top[node]
         rest = mass - upto[node] + priority
-        row = np.arange(count)
         for level in reversed(lower):
             sums = level.reshape(-1, FAN_OUT)[node].cumsum(1)
             mass = np.minimum(rest, sums[:, -1] * BELOW)
-            child = (sums <= mass[:, None]).sum(1)
+            child = (sums > mass[:, None]).argmax(1)
             node = node * FAN_OUT + child
             priority = level[node]
             rest = mass - sums[row, child] + priority

@@ -133,7 +133,7 @@ class Replay:
         else:
             next_obs = store.successors(last, (last + self._num_envs) % self._total)
             if self._frames is not None:
-                obs, next_obs = self._frames.decode(obs), self._frames.decode(next_obs)
+                obs, next_obs = self._frames.decode(obs, next_obs)
         return Batch(
             obs,
             rows(store.action, index),

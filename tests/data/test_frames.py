@@ -53,13 +53,13 @@ def test_it_returns_what_was_added(num_envs, capacity, ends, padding, cuts, n_st
     compare(replay, history, len(replay), draws=20 * len(replay))
 
 
-@pytest.mark.parametrize("steps", [5, 37, 300])
+@pytest.mark.parametrize(("steps", "n_step"), [(5, 3), (37, 1), (300, 1), (300, 3)])
 @pytest.mark.parametrize("cuts", [0.0, 1.0])
 @pytest.mark.parametrize("prioritized", [None, PRIORITIZED])
-def test_a_loaded_memory_goes_on_with_new_episodes(steps, cuts, prioritized):
+def test_a_loaded_memory_goes_on_with_new_episodes(steps, n_step, cuts, prioritized):
     torch.manual_seed(0)
     history = StackedHistory(2, 0.1, "reset", cuts=cuts)
-    saved, loaded = (built(history, 80, 3, prioritized) for _ in range(2))
+    saved, loaded = (built(history, 80, n_step, prioritized) for _ in range(2))
     for _ in range(steps):
         saved.add(history.fragment(1))
     state = join_state(*split_state(saved.state_dict()))
@@ -72,6 +72,20 @@ def test_a_loaded_memory_goes_on_with_new_episodes(steps, cuts, prioritized):
     for length in (1, 2, 1, 9, 60):
         loaded.add(history.fragment(length))
         compare(loaded, history, len(loaded))
+
+
+@pytest.mark.parametrize(("n_step", "shared"), [(1, True), (3, False)])
+def test_a_stack_and_its_successor_share_their_frames(n_step, shared):
+    history = StackedHistory(2, 0.2, "zero")
+    replay = built(history, 40, n_step)
+    replay.add(history.fragment(50))
+    batch = replay.sample(8)
+    ours, theirs = batch.obs.data_ptr(), batch.next_obs.data_ptr()
+    assert (theirs - ours == 4) == shared  # a picture of 2 x 2 bytes further on
+    history.cuts = 1.0
+    replay.add(history.fragment(1))
+    batch = replay.sample(8)
+    assert batch.obs.is_contiguous()
 
 
 def test_a_still_picture_is_a_history():
