@@ -46,7 +46,13 @@ CASES = (
     Case("4x84x84, stored whole, uniform", image=True),
     Case("4x84x84, frames, uniform", image=True, stacked=True),
     Case("4x84x84, frames, prioritized", image=True, stacked=True, prioritized=True),
-    Case("4x84x84, frames, all", image=True, stacked=True, n_step=3, prioritized=True),
+    Case(
+        "4x84x84, frames, prioritized, n_step=3",
+        image=True,
+        stacked=True,
+        n_step=3,
+        prioritized=True,
+    ),
 )
 
 

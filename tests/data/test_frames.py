@@ -74,6 +74,15 @@ def test_a_loaded_memory_goes_on_with_new_episodes(steps, n_step, cuts, prioriti
         compare(loaded, history, len(loaded))
 
 
+@pytest.mark.parametrize(("ends", "cuts"), [(0.0, 0.05), (0.3, 0.1), (1.0, 1.0)])
+def test_one_long_fragment_comes_back(ends, cuts):
+    for seed in range(12):
+        history = StackedHistory(1, ends, "whole", cuts=cuts, seed=seed)
+        replay = built(history, 60)
+        replay.add(history.fragment(12 if cuts < 1 else 60))
+        compare(replay, history, len(replay))
+
+
 @pytest.mark.parametrize(("n_step", "shared"), [(1, True), (3, False)])
 def test_a_stack_and_its_successor_share_their_frames(n_step, shared):
     history = StackedHistory(2, 0.2, "zero")
@@ -102,13 +111,13 @@ def test_a_still_picture_is_a_history():
 
 
 def play(replay: Replay, rows: int) -> None:
-    """Add Atari's pictures from episodes of 2 to 120 steps, about 50 on average."""
+    """Add Atari's pictures from episodes of 2 to 80 steps, about 30 on average."""
     random = np.random.default_rng(0)
     pictures = torch.from_numpy(random.integers(0, 256, (64, SIDE, SIDE), dtype=np.uint8))
     left = 0
     for row in range(rows):
         if not left:
-            left = int(random.integers(2, 120 if row % 2 else 80))
+            left = int(random.integers(2, 80 if row % 2 else 40))
             obs = pictures[row % 64].expand(1, 1, STACK, SIDE, SIDE).contiguous()
         following = torch.cat([obs[:, :, 1:], pictures[None, None, None, (row + 1) % 64]], 2)
         left -= 1
