@@ -88,13 +88,18 @@ class TabularModel:
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What an algorithm may know of its environments."""
+    """What an algorithm may know of its environments.
+
+    Of an image, `frame_stack` entries along the first axis are the last frames, the newest at the
+    end; 1 where it is no history.
+    """
 
     name: str
     num_envs: int
     obs_space: Space[Any]
     action_space: Space[Any]
     model: TabularModel | None = None
+    frame_stack: int = 1
 
 
 class Stateful(Protocol):

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from rlrun.config import ConfigError, Problem, option
+from rlrun.data.capacity import bytes_of
 from rlrun.data.priorities import PrioritizedConfig
-from rlrun.data.replay import Batch, Replay, bytes_for
+from rlrun.data.replay import Batch, Replay
 from rlrun.types import EnvSpec, Fragment
 
 DRAW_BYTES = 2**23
@@ -56,7 +57,7 @@ class Experience:
             n_step=n_step,
             prioritized=prioritized,
         )
-        size = 2 * bytes_for(config.batch_size, spec, prioritized=False)
+        size = 2 * config.batch_size * bytes_of(spec.obs_space)
         # a prioritized draw must know the errors of the one before
         self._together = 1 if prioritized else max(DRAW_BYTES // size, 1)
         self.updates = 0

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from rlrun.config import option
 from rlrun.functional.schedules import Schedule
 
 FAN_OUT = 64
 """Children of a node: few levels, each a handful of operations on short rows."""
-TOP = 16_384
+TOP = 4_096
 """Nodes of the uppermost level, at most: it is searched in one go."""
 BELOW = 1.0 - 1e-12
 """Keeps a draw below the end of the last interval, however its sum was rounded."""
@@ -38,14 +39,12 @@ class Priorities:
     in float64, so no error builds up.
     """
 
-    def __init__(self, config: PrioritizedConfig, size: int, device: torch.device) -> None:
+    def __init__(self, config: PrioritizedConfig, size: int) -> None:
         self.config = config
         self.beta = config.beta(0.0)
-        self._largest = torch.ones((), dtype=torch.float64, device=device)
+        self._largest = 1.0
         # the leaves first; each number is the sum of FAN_OUT numbers of the level before
-        self._levels = [
-            torch.zeros(width, dtype=torch.float64, device=device) for width in _widths(size)
-        ]
+        self._levels = [np.zeros(width) for width in _widths(size)]
 
     def begin(self, start: int, stop: int) -> None:
         """Give new entries the largest priority there has been, so that each is soon drawn."""
@@ -53,57 +52,56 @@ class Priorities:
 
     def clear(self, start: int, stop: int) -> None:
         """Give entries the priority 0."""
-        self._fill(start, stop, torch.zeros_like(self._largest))
+        self._fill(start, stop, 0.0)
 
-    def update(self, index: Tensor, error: Tensor) -> None:
+    def update(self, index: NDArray[np.int64], error: NDArray[Any]) -> None:
         """Set the priorities of entries `[B]` from their errors `[B]`."""
-        error = error.detach().abs().double()
-        priority = (error + self.config.epsilon).pow_(self.config.alpha)
-        torch.maximum(self._largest, priority.amax(), out=self._largest)
-        self._levels[0].index_copy_(0, index, priority)
+        priority = (np.abs(error, dtype=np.float64) + self.config.epsilon) ** self.config.alpha
+        self._largest = max(self._largest, float(priority.max()))
+        self._levels[0][index] = priority
         for level, above in pairwise(self._levels):
             index = index // FAN_OUT
-            above.index_copy_(0, index, level.view(-1, FAN_OUT).index_select(0, index).sum(1))
+            above[index] = level.reshape(-1, FAN_OUT)[index].sum(1)
 
-    def draw(self, count: int, entries: int) -> tuple[Tensor, Tensor]:
-        """Return drawn entries `[B]` and their weights `[B]`, the largest 1, float32.
+    def draw(self, count: int, entries: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return drawn entries `[B]` and their weights `[B]`, the largest 1.
 
         Each draw comes from a B-th of the total of its own. `entries` is how many are not 0.
         """
         *lower, top = self._levels
-        upto = top.cumsum(0)
+        upto = top.cumsum()
         total = upto[-1]
-        share = torch.arange(count, dtype=torch.float64, device=top.device)
-        mass = share.add_(torch.rand_like(share)).mul_(total / count).clamp_(max=total * BELOW)
-        node = torch.searchsorted(upto, mass, right=True)
-        priority = top.index_select(0, node)
-        rest = mass.sub_(upto.index_select(0, node)).add_(priority)
+        row = np.arange(count)
+        share = (torch.rand(count, dtype=torch.float64).numpy() + row) * (total / count)
+        mass = np.minimum(share, total * BELOW)
+        node = upto.searchsorted(mass, side="right")
+        priority = top[node]
+        rest = mass - upto[node] + priority
         for level in reversed(lower):
-            children = level.view(-1, FAN_OUT).index_select(0, node)
-            sums = children.cumsum(1)
-            mass = torch.minimum(rest, sums[:, -1] * BELOW).unsqueeze(1)
-            child = (sums <= mass).sum(1, keepdim=True)
-            priority = children.gather(1, child).squeeze(1)
-            rest = (mass - sums.gather(1, child)).squeeze(1) + priority
-            node = node * FAN_OUT + child.squeeze(1)
-        weight = (priority * (entries / total)).pow_(-self.beta)
-        return node, (weight / weight.amax()).float()
+            sums = level.reshape(-1, FAN_OUT)[node].cumsum(1)
+            mass = np.minimum(rest, sums[:, -1] * BELOW)
+            child = (sums > mass[:, None]).argmax(1)
+            node = node * FAN_OUT + child
+            priority = level[node]
+            rest = mass - sums[row, child] + priority
+        weight = (priority * (entries / total)) ** -self.beta
+        return node, (weight / weight.max()).astype(np.float32)
 
-    def probability(self) -> Tensor:
-        """Return the probability of each entry, float64."""
-        return self._levels[0] / self._levels[0].sum()
+    def probability(self) -> NDArray[np.float64]:
+        """Return the probability of each entry."""
+        return np.asarray(self._levels[0] / self._levels[0].sum())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the priorities."""
-        return {"leaves": self._levels[0], "largest": self._largest}
+        return {"leaves": torch.from_numpy(self._levels[0]), "largest": self._largest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the priorities back."""
-        self._largest.copy_(state["largest"])
-        self._levels[0].copy_(state["leaves"])
+        self._largest = float(state["largest"])
+        self._levels[0][:] = state["leaves"].numpy()
         self._sum(0, len(self._levels[0]))
 
-    def _fill(self, start: int, stop: int, value: Tensor) -> None:
+    def _fill(self, start: int, stop: int, value: float) -> None:
         self._levels[0][start:stop] = value
         self._sum(start, stop)
 
@@ -111,7 +109,7 @@ class Priorities:
         """Take the sums above the leaves from `start` to `stop` anew."""
         for level, above in pairwise(self._levels):
             start, stop = start // FAN_OUT, -(-stop // FAN_OUT)
-            above[start:stop] = level.view(-1, FAN_OUT)[start:stop].sum(1)
+            above[start:stop] = level.reshape(-1, FAN_OUT)[start:stop].sum(1)
 
 
 def bytes_for(size: int) -> int:

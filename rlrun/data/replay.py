@@ -2,22 +2,24 @@
 
 Storage is a ring of rows, one for each step of all N environments, flattened to entries so that a
 draw is one index per column. A successor observation is the next row's, unless an episode ended:
-only there it is stored apart. The row behind the newest holds the observation to come.
+only there it is stored apart. The row behind the newest holds the observation to come. Of stacks
+of frames the rows hold numbers only, and `Frames` the pictures.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from gymnasium import Space, spaces
+from gymnasium import spaces
+from numpy.typing import NDArray
 from torch import Tensor
 
-from rlrun.config import ConfigError, Problem
-from rlrun.data import priorities
-from rlrun.data.memory import free_memory
+from rlrun.data.capacity import check_capacity
+from rlrun.data.frames import Frames, stacked
 from rlrun.data.minibatch import chunks
 from rlrun.data.priorities import Priorities, PrioritizedConfig
-from rlrun.data.store import Store, unnumbered
+from rlrun.data.store import Index, Store, rows, unnumbered
 from rlrun.types import EnvSpec, Fragment, Obs, map_obs
 
 
@@ -26,7 +28,8 @@ class Batch(NamedTuple):
 
     `reward` `[B]` is the discounted sum of up to `n_step` rewards, `next_obs` the true observation
     after the last of them, `discount` `[B]` gamma to their number, and 0 where the task ended.
-    `weight` `[B]` corrects for prioritized draws, `index` `[B]` names what was drawn.
+    `weight` `[B]` corrects for prioritized draws, `index` `[B]` names what was drawn; it lies on
+    the CPU, the rest on the memory's device.
     """
 
     obs: Obs
@@ -48,8 +51,9 @@ class Batch(NamedTuple):
 class Replay:
     """Keeps the newest `capacity` transitions and draws from them, uniformly or by priority.
 
-    `batch_size` is the largest batch usually asked for. Raises ConfigError when `capacity` is
-    smaller than that, or does not fit into free memory.
+    Fewer are kept of stacks of frames where episodes are so short that their first frames fill the
+    room. `batch_size` is the largest batch usually asked for. Raises ConfigError when `capacity`
+    is smaller than that, or does not fit into free memory.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class Replay:
         gamma: float = 1.0,
         prioritized: PrioritizedConfig | None = None,
     ) -> None:
-        _check(capacity, spec, device, batch_size, prioritized is not None)
+        check_capacity(capacity, spec, device, batch_size, prioritized is not None)
         self.n_step, self.gamma, self.device = n_step, gamma, device
         self.added = 0
         """Transitions that ever came in."""
@@ -73,13 +77,12 @@ class Replay:
         self._total = self._ring * self._num_envs
         self._cursor = self._filled = 0
         self._store: Store | None = None
+        self._frames: Frames | None = None
         self._interrupted = False
-        self._steps = torch.arange(n_step, device=device)
-        self._gammas = float(gamma) ** self._steps
+        self._steps = np.arange(n_step)
+        self._gammas = (float(gamma) ** self._steps).astype(np.float32)
         self._ones = torch.ones(batch_size, device=device)
-        self.priorities = (
-            Priorities(prioritized, self._total, device) if prioritized is not None else None
-        )
+        self.priorities = Priorities(prioritized, self._total) if prioritized is not None else None
 
     def __len__(self) -> int:
         return self._filled * self._num_envs
@@ -91,16 +94,20 @@ class Replay:
         """
         length = len(fragment.reward)
         self.added += length * self._num_envs
-        if self._store is None:
-            obs: Obs = map_obs(lambda leaf: leaf.flatten(0, 1), fragment.obs)
-            self._store = Store(obs, fragment.action.flatten(0, 1), self._total, self.gamma)
+        store = self._store
+        if store is None:
+            store = self._allocate(
+                map_obs(lambda leaf: leaf.flatten(0, 1), fragment.obs),
+                fragment.action.flatten(0, 1),
+            )
         if self._interrupted:
             self._interrupted = False
-            self._store.seal(self._newest, self._cursor * self._num_envs, self._num_envs)
+            store.seal(self._newest, self._cursor * self._num_envs, self._num_envs)
         start = max(length - self._rows, 0)
+        longest = length if self._frames is None else self._frames.longest
         while start < length:
-            stop = min(start + self._ring - self._cursor, length)
-            self._write(self._store, fragment, start, stop)
+            stop = min(start + self._ring - self._cursor, start + longest, length)
+            self._write(store, _part(fragment, start, stop))
             start = stop
 
     def sample(self, size: int) -> Batch:
@@ -113,35 +120,44 @@ class Replay:
         assert self._filled, "there is nothing to draw from"
         if self.priorities is None:
             first = (self._cursor - self._filled) % self._ring * self._num_envs
-            index = torch.randint(first, first + len(self), (size,), device=self.device)
-            index.remainder_(self._total)
+            index = torch.randint(first, first + len(self), (size,)).numpy()
+            index %= self._total
             weight = self._ones[:size] if size <= len(self._ones) else self._ones.new_ones(size)
         else:
-            index, weight = self.priorities.draw(size, len(self))
+            index, correction = self.priorities.draw(size, len(self))
+            weight = torch.from_numpy(correction).to(self.device)
         reward, discount, last = self._returns(store, index)
+        obs: Obs = map_obs(lambda leaf: rows(leaf, index), store.obs)
+        if self._frames is not None and self._frames.regular and last is index:
+            obs, next_obs = self._frames.decode_pair(obs)
+        else:
+            next_obs = store.successors(last, (last + self._num_envs) % self._total)
+            if self._frames is not None:
+                obs, next_obs = self._frames.decode(obs, next_obs)
         return Batch(
-            map_obs(lambda leaf: leaf.index_select(0, index), store.obs),
-            store.action.index_select(0, index),
-            reward,
-            store.successors(last, (last + self._num_envs).remainder_(self._total)),
-            discount,
+            obs,
+            rows(store.action, index),
+            torch.from_numpy(reward).to(self.device),
+            next_obs,
+            torch.from_numpy(discount).to(self.device),
             weight,
-            index,
+            torch.from_numpy(index),
         )
 
     def update_priorities(self, index: Tensor, td_error: Tensor) -> None:
         """Set the priorities of a batch's draws `[B]` from its errors, before the next `add`."""
         if self.priorities is not None:
-            self.priorities.update(index, td_error)
+            self.priorities.update(index.cpu().numpy(), td_error.detach().cpu().numpy())
 
     def state_dict(self) -> dict[str, Any]:
         """Return counters and contents; nothing before the first transition."""
         if self._store is None:
             return {}
-        full = self._filled == self._rows
-        entries = self._total if full else len(self) + self._num_envs
+        entries = (min(self.added // self._num_envs, self._rows) + 1) * self._num_envs
         state: dict[str, Any] = {"store": self._store.state_dict(entries)}
         state |= {"added": self.added, "cursor": self._cursor, "filled": self._filled}
+        if self._frames is not None:
+            state["frames"] = self._frames.state_dict()
         if self.priorities is not None:
             state["priorities"] = self.priorities.state_dict()
         return state
@@ -154,8 +170,15 @@ class Replay:
         self._filled, self._interrupted = int(state["filled"]), True
         columns, space = state["store"], self._spec.obs_space
         keys = list(space.spaces) if isinstance(space, spaces.Dict) else []
-        obs: Obs = map_obs(lambda leaf: leaf.to(self.device), unnumbered(columns["obs"], keys))
-        self._store = Store(obs, columns["action"].to(self.device), self._total, self.gamma)
+        obs, action = unnumbered(columns["obs"], keys), columns["action"].to(self.device)
+        if "frames" in state:
+            assert isinstance(obs, Tensor)
+            frame = state["frames"]["ring"][0].to(self.device)
+            self._frames = Frames(frame, self._spec, self._rows)
+            self._frames.load_state_dict(state["frames"])
+        else:
+            obs = map_obs(lambda leaf: leaf.to(self.device), obs)
+        self._store = Store(obs, action, self._total, self.gamma)
         self._store.load_state_dict(columns)
         if self.priorities is not None:
             self.priorities.load_state_dict(state["priorities"])
@@ -165,67 +188,68 @@ class Replay:
         """The first entry of the newest row."""
         return (self._cursor - 1) % self._ring * self._num_envs
 
-    def _write(self, store: Store, fragment: Fragment, start: int, stop: int) -> None:
-        """Store the steps from `start` to `stop`, which fit in before the ring's end."""
+    def _allocate(self, obs: Obs, action: Tensor) -> Store:
+        """Take the memory for rows `[*, ...]` like these."""
+        if stacked(self._spec):
+            assert isinstance(obs, Tensor)
+            self._frames = Frames(obs[0, 0], self._spec, self._rows)
+            obs = torch.zeros(1, self._spec.frame_stack + 1, dtype=torch.int64)
+        self._store = Store(obs, action, self._total, self.gamma)
+        return self._store
+
+    def _write(self, store: Store, fragment: Fragment) -> None:
+        """Store a fragment that fits in before the ring's end."""
+        if self._frames is not None:
+            fragment = self._frames.encode(fragment)
         low = self._cursor * self._num_envs
-        high = store.write(low, fragment, start, stop)
+        high = store.write(low, fragment)
         coming = high % self._total
-        after = store.announce(coming, map_obs(lambda leaf: leaf[stop - 1], fragment.next_obs))
+        after = store.announce(coming, map_obs(lambda leaf: leaf[-1], fragment.next_obs))
         if self.priorities is not None:
             self.priorities.begin(low, high)
             self.priorities.clear(coming, after)
         self._cursor = coming // self._num_envs
-        self._filled = min(self._filled + stop - start, self._rows)
+        self._filled = min(self._filled + len(fragment.reward), self._rows)
+        if self._frames is not None:
+            self._forget(store, self._frames.oldest)
 
-    def _returns(self, store: Store, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _forget(self, store: Store, oldest: int) -> None:
+        """Let go of the rows whose frames are not there any more."""
+        assert isinstance(store.obs, Tensor)
+        numbers = store.obs.numpy()
+        while True:
+            low = (self._cursor - self._filled) % self._ring * self._num_envs
+            high = low + self._num_envs
+            if numbers[low:high].min() >= oldest:
+                return
+            self._filled -= 1
+            if self.priorities is not None:
+                self.priorities.clear(low, high)
+
+    def _returns(
+        self, store: Store, index: Index
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], Index]:
         """Return rewards summed, the discount of what follows, and the last entry of each sum."""
         if self.n_step == 1:
-            reward = store.reward.index_select(0, index)
-            return reward, store.discount.index_select(0, index), index
-        entries = index.unsqueeze(1) + self._steps * self._num_envs
-        flat = entries.remainder_(self._total).view(-1)
+            return store.reward[index], store.discount[index], index
+        entries = index[:, None] + self._steps * self._num_envs
+        entries %= self._total
         newest = self._newest
-        stop = store.end.index_select(0, flat).view_as(entries) >= 0
+        stop = store.end[entries] >= 0
         stop |= (entries >= newest) & (entries < newest + self._num_envs)
         stop[:, -1] = True
-        length = stop.int().argmax(1, keepdim=True)
-        rewards = store.reward.index_select(0, flat).view_as(entries) * self._gammas
-        reward = rewards.masked_fill_(self._steps > length, 0.0).sum(1)
-        last = entries.gather(1, length).squeeze(1)
-        discount = self._gammas.index_select(0, length.squeeze(1))
-        return reward, discount.mul_(store.discount.index_select(0, last)), last
+        length = stop.argmax(1)
+        rewards = store.reward[entries] * self._gammas
+        rewards[self._steps > length[:, None]] = 0.0
+        last = entries[np.arange(len(index)), length]
+        return rewards.sum(1), self._gammas[length] * store.discount[last], last
 
 
-def _check(
-    capacity: int, spec: EnvSpec, device: torch.device, batch_size: int, prioritized: bool
-) -> None:
-    key = "algo.buffer_size"
-    if batch_size > capacity:
-        reason = f"{batch_size} is more than algo.buffer_size = {capacity} holds"
-        raise ConfigError(Problem("algo.batch_size", reason))
-    if capacity < spec.num_envs:
-        reason = f"{capacity} is less than one step of num_envs = {spec.num_envs} environments"
-        raise ConfigError(Problem(key, reason))
-    needed, free = bytes_for(capacity, spec, prioritized), free_memory(device)
-    if needed > free:
-        fits = int(capacity * 0.8 * free / needed)
-        reason = (
-            f"{capacity} transitions of {spec.name} need {needed / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB of {device.type} memory are free; {fits} would fit"
-        )
-        raise ConfigError(Problem(key, reason))
-
-
-def bytes_for(capacity: int, spec: EnvSpec, prioritized: bool) -> int:
-    """Return the bytes a replay allocates; successors of ended episodes come on top."""
-    entries = (capacity // spec.num_envs + 1) * spec.num_envs
-    each = _bytes(spec.obs_space) + _bytes(spec.action_space) + 16
-    return entries * each + (priorities.bytes_for(entries) if prioritized else 0)
-
-
-def _bytes(space: Space[Any]) -> int:
-    """Return the size of one element of a space as it is stored."""
-    if isinstance(space, spaces.Dict):
-        return sum(_bytes(part) for part in space.spaces.values())
-    count = int(torch.Size(space.shape or ()).numel())
-    return count * (space.dtype.itemsize if space.dtype is not None else 8)
+def _part(fragment: Fragment, start: int, stop: int) -> Fragment:
+    """Return the steps from `start` to `stop`, without copying."""
+    if stop - start == len(fragment.reward):
+        return fragment
+    obs, action, reward, next_obs, terminated, truncated = (
+        map_obs(lambda leaf: leaf[start:stop], column) for column in fragment[:6]
+    )
+    return Fragment(obs, action, reward, next_obs, terminated, truncated, (), {})

@@ -12,7 +12,9 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from gymnasium.wrappers import FrameStackObservation
 from torch import Tensor
 
 from rlrun.config import option
@@ -56,6 +58,7 @@ class GymnasiumEnv:
             obs_space=adapt_obs_space(space),
             action_space=self._env.single_action_space,
             model=tabular_model(getattr(self._env, "envs", [None])[0]),
+            frame_stack=_frame_stack(self._env, make),
         )
 
     def reset(self, seed: int) -> Obs:
@@ -133,3 +136,30 @@ def _success(info: dict[str, Any]) -> Tensor | None:
         if key in final:
             return torch.from_numpy(np.asarray(final[key]).astype(bool))
     return None
+
+
+def _frame_stack(env: VectorEnv[Any, Any, Any], make: Callable[[], gym.Env[Any, Any]]) -> int:
+    """Return how many frames an image's first axis holds, 1 unless `FrameStackObservation` made it.
+
+    Of environments in processes no wrappers are seen, so one more is made to look at.
+    """
+    space = env.single_observation_space
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) < 3:
+        return 1
+    if isinstance(env, InProcessEnvs):
+        return _stacked_by(env.envs[0])
+    single = make()
+    count = _stacked_by(single)
+    single.close()
+    return count
+
+
+def _stacked_by(layer: gym.Env[Any, Any]) -> int:
+    """Walk inwards to the wrapper that stacks, past those that leave the space as it is."""
+    while isinstance(layer, gym.Wrapper):
+        if isinstance(layer, FrameStackObservation):
+            return int(layer.stack_size)
+        if layer.observation_space != layer.env.observation_space:
+            return 1
+        layer = layer.env
+    return 1

@@ -57,19 +57,24 @@ class History:
         self.rows[-1] = [(*values[:5], True) for values in self.rows[-1]]
         self.obs = self._fresh()
 
-    def expected(self, number: int, capacity: int, n_step: int, gamma: float):
-        """Return (action, reward, next_obs, discount) of the transition that began at `number`."""
+    def read(self, obs) -> list[int]:
+        """Return the numbers of observations `[B, ...]`."""
+        return (obs["a"] if self.named else obs)[:, 0].long().tolist()
+
+    def expected(self, numbers: list[int], capacity: int, n_step: int, gamma: float):
+        """Return lists of action, reward, next_obs and discount of what began at `numbers`."""
         kept = self.rows[-(capacity // self.num_envs) :]
-        t, n = next(
-            (t, n) for t, row in enumerate(kept) for n, v in enumerate(row) if v[0] == number
-        )
-        total, factor = 0.0, 1.0
-        for row in kept[t : t + n_step]:
-            last = row[n]
-            total, factor = total + factor * last[2], factor * gamma
-            if last[5]:
-                break
-        return kept[t][n][1], total, last[3], 0.0 if last[4] else factor
+        places = {values[0]: (t, n) for t, row in enumerate(kept) for n, values in enumerate(row)}
+        found = []
+        for t, n in (places[number] for number in numbers):
+            total, factor = 0.0, 1.0
+            for row in kept[t : t + n_step]:
+                last = row[n]
+                total, factor = total + factor * last[2], factor * gamma
+                if last[5]:
+                    break
+            found.append((kept[t][n][1], total, last[3], 0.0 if last[4] else factor))
+        return tuple(map(list, zip(*found, strict=True)))
 
     def kept(self, capacity: int) -> set[int]:
         """Return the observations that the newest `capacity` transitions began at."""
@@ -78,7 +83,8 @@ class History:
     def _fresh(self) -> list[int]:
         return [self._number() for _ in range(self.num_envs)]
 
-    def _number(self) -> int:
+    def _number(self, before: int | None = None) -> int:
+        """Number an observation, the first of an episode or the one after another."""
         self.count += 1
         return self.count
 
@@ -86,8 +92,52 @@ class History:
         row = []
         for n in range(self.num_envs):
             ended, terminated = self.random.random() < self.ends, self.random.random() < 0.5
-            next_obs, action = self._number(), int(self.random.integers(5))
+            next_obs, action = self._number(self.obs[n]), int(self.random.integers(5))
             reward = float(self.random.normal())
             row.append((self.obs[n], action, reward, next_obs, ended and terminated, ended))
             self.obs[n] = self._number() if ended else next_obs
         return row
+
+
+class StackedHistory(History):
+    """The same with stacks of `STACK` pictures of 2 x 2 bytes, which spell a number each.
+
+    `padding` fills the first stack of an episode: its picture ("reset"), one that is always the
+    same ("zero"), or others ("whole"). With the chance `cuts` a stack follows from nothing.
+    """
+
+    STACK = 3
+
+    def __init__(
+        self, num_envs: int, ends: float, padding: str, *, cuts: float = 0.0, seed: int = 0
+    ) -> None:
+        self.padding, self.cuts = padding, cuts
+        self.stacks: list[list[int]] = [[0] * self.STACK]
+        super().__init__(num_envs, ends, seed=seed)
+
+    @property
+    def spec(self) -> EnvSpec:
+        box = spaces.Box(0, 255, (self.STACK, 2, 2), np.uint8)
+        return EnvSpec("stacks", self.num_envs, box, spaces.Discrete(5), frame_stack=self.STACK)
+
+    def shown(self, numbers):
+        pictures = torch.tensor(self.stacks)[torch.tensor(numbers)].unsqueeze(-1)
+        spelled = pictures // torch.tensor([1, 2**8, 2**16, 2**24]) % 256
+        return spelled.to(torch.uint8).unflatten(-1, (2, 2))
+
+    def read(self, obs) -> list[int]:
+        """Return the numbers of observations `[B, ...]`."""
+        newest = obs[:, -1].flatten(1).long() * torch.tensor([1, 2**8, 2**16, 2**24])
+        return (newest.sum(1) // self.STACK).tolist()
+
+    def _number(self, before: int | None = None) -> int:
+        number = super()._number()
+        newest = number * self.STACK
+        if before is not None and self.random.random() >= self.cuts:
+            self.stacks.append([*self.stacks[before][1:], newest])
+        elif self.padding == "whole" or before is not None:
+            self.stacks.append([newest + k for k in range(1, self.STACK)] + [newest])
+        else:
+            filling = newest if self.padding == "reset" else 0
+            self.stacks.append([filling] * (self.STACK - 1) + [newest])
+        return number

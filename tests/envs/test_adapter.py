@@ -185,6 +185,24 @@ def test_spaces_without_tensors_are_refused_by_name(changes, reason):
         make("tests.envs.tiny:Wrong-v0", **changes)
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "vectorization", "count"),
+    [
+        ({}, "sync", 3),
+        ({"around": "limit"}, "sync", 3),
+        ({"around": "limit"}, "async", 3),
+        ({"around": "turned"}, "sync", 1),
+        ({"obs": "multibinary"}, "sync", 1),
+        ({"obs": "box"}, "sync", 1),
+    ],
+)
+def test_stacks_of_frames_are_seen_from_their_wrapper(kwargs, vectorization, count):
+    env = make("tests.envs.tiny:Stacked-v0", 2, vectorization, **kwargs)
+    assert env.spec.frame_stack == count
+    assert make(TINY, 2, obs="image").spec.frame_stack == 1
+    env.close()
+
+
 def test_success_is_told_where_an_episode_ended():
     env = make("tests.envs.tiny:Goal-v0", 3)
     env.reset(0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import Space, spaces
+from gymnasium import Space, spaces, wrappers
 
 DISCRETE = spaces.Discrete(2)
 INNER = spaces.Dict({"x": spaces.Discrete(3, start=1), "y": spaces.Box(0, 1, (1,), np.float64)})
@@ -172,5 +172,15 @@ class OneBuffer(gym.Env):
         return self.buffer, 0.0, False, True, {}
 
 
+def stacked(obs: str = "image", around: str = "nothing") -> gym.Env:
+    """Return `Spaces` with three frames stacked, and perhaps a wrapper around that."""
+    env = wrappers.FrameStackObservation(Spaces(obs), 3)
+    if around == "turned":
+        turned = spaces.Box(0, 255, (2, 1, 3), np.uint8)
+        return wrappers.TransformObservation(env, lambda seen: np.moveaxis(seen, 0, -1), turned)
+    return wrappers.TimeLimit(env, 100) if around == "limit" else env
+
+
+gym.register("Stacked-v0", stacked)
 for kind in (Spaces, Wrong, Goal, OneBuffer):
     gym.register(f"{kind.__name__}-v0", f"{__name__}:{kind.__name__}")
