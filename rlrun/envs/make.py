@@ -19,9 +19,9 @@ AnyEnv: TypeAlias = GymnasiumEnv | BatchedEnv
 
 BATCHED: dict[str, tuple[type[Dynamics], int]] = {
     "CartPole-v1": (CartPole, 16),
-    "Acrobot-v1": (Acrobot, 8),
-    "MountainCar-v0": (MountainCar, 16),
-    "MountainCarContinuous-v0": (MountainCarContinuous, 16),
+    "Acrobot-v1": (Acrobot, 16),
+    "MountainCar-v0": (MountainCar, 8),
+    "MountainCarContinuous-v0": (MountainCarContinuous, 8),
     "Pendulum-v1": (Pendulum, 8),
     "FrozenLake-v1": (Table, 16),
     "FrozenLake8x8-v1": (Table, 16),
