@@ -9,24 +9,30 @@ import csv
 import json
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from rlrun import rundir
+from rlrun.build import build_parts
 from rlrun.compose import compose_sweep
-from rlrun.config import ConfigError
+from rlrun.config import ConfigError, Problem
 from rlrun.launch import Prepared, checked, launch
+from rlrun.schema import DeviceConfig, Recipe
 
 GROUPED = "seed"
 """Jobs that differ in nothing else are one row of the table."""
+SIGNALS = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}
+"""From the exit code of a job that was asked to stop to the signal that asked."""
 
 
 @dataclass
@@ -43,44 +49,64 @@ class Job:
 def run_sweep(words: list[str], config_dirs: list[Path], at_once: int) -> int:
     """Run every job, `at_once` at a time; return 0, or the exit code of the first job that failed.
 
+    SIGINT and SIGTERM are handed to the running jobs, which save; no other job is started then.
     Raises ConfigError, before any job starts, when the configuration of one of them is wrong.
     """
     # asking the driver, not the runtime, keeps CUDA usable in forked jobs
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    jobs = _prepare(words, config_dirs)
-    first = jobs[0].prepared.recipe.run
-    output = Path(first.output_dir) / first.algo["name"] / rundir.safe_name(first.env.name)
-    folder = rundir.new_folder(output, f"{rundir.stamp()}_sweep")
+    jobs = prepare_sweep(words, config_dirs)
+    folder = rundir.new_folder(_place(jobs), f"{rundir.stamp()}_sweep")
     console = Console()
     console.print(f"sweep of {len(jobs)} jobs in {folder}", highlight=False, soft_wrap=True)
     _write_ledger(folder, words, jobs)
     try:
-        _run_all(jobs, folder, at_once, console, words)
+        number = _run_all(jobs, folder, at_once, console, words)
     finally:
         rows = _summarise(jobs)
         _write_ledger(folder, words, jobs)
         _write_results(folder, jobs, rows)
     _print_table(console, rows)
     console.print(f"sweep folder {folder}", highlight=False, soft_wrap=True)
-    return next((job.code for job in jobs if job.code), 0)
+    return 128 + number if number else next((job.code for job in jobs if job.code), 0)
 
 
-def _prepare(words: list[str], config_dirs: list[Path]) -> list[Job]:
+def prepare_sweep(words: list[str], config_dirs: list[Path]) -> list[Job]:
+    """Compose and check every job, and build each that is not only another seed of one before."""
     composed = compose_sweep(words, config_dirs)
     keys = _varied_keys([each.overrides for each in composed])
-    jobs, problems = [], {}
+    if not composed:
+        raise ConfigError(Problem("", "the sweep has no jobs: one of its ranges is empty"))
+    jobs, problems, built = list[Job](), dict[tuple[str, str], Problem](), set[str]()
     for index, each in enumerate(composed):
         varied = {key: value for key, value in map(_split, each.overrides) if key in keys}
         label = ",".join(f"{key}={value}" for key, value in varied.items())
         try:
             job = Job(rundir.safe_name(f"{index:03d}_{label}"), checked(each), varied)
             jobs.append(job)
+            kind = json.dumps({**job.prepared.recipe.plain(), GROUPED: 0}, sort_keys=True)
+            if kind not in built:
+                built.add(kind)
+                _try(job.prepared.recipe)
         except ConfigError as fault:
             for problem in fault.problems:  # the same fault in fifty jobs is one fault
                 problems[(problem.key, problem.message)] = problem
     if problems:
         raise ConfigError(*problems.values())
     return jobs
+
+
+def _try(recipe: Recipe) -> None:
+    """Build on the CPU and close; a CUDA device that was touched here is lost to forked jobs."""
+    parts = build_parts(replace(recipe, run=replace(recipe.run, device=DeviceConfig(name="cpu"))))
+    parts.env.close()
+
+
+def _place(jobs: list[Job]) -> Path:
+    """Return where the sweep's folder goes: with the runs of its kind, if they are all of one."""
+    runs = [job.prepared.recipe.run for job in jobs]
+    places = {(run.algo["name"], rundir.safe_name(run.env.name)) for run in runs}
+    output = Path(runs[0].output_dir)
+    return output.joinpath(*places.pop()) if len(places) == 1 else output / "sweeps"
 
 
 def _split(override: str) -> tuple[str, str]:
@@ -98,9 +124,21 @@ def _varied_keys(overrides: list[list[str]]) -> set[str]:
 
 def _run_all(
     jobs: list[Job], folder: Path, at_once: int, console: Console, words: list[str]
-) -> None:
+) -> int:
+    """Run the jobs; return the number of the signal that stopped them, or 0."""
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     waiting, running = list(jobs), dict[str, tuple[Job, BaseProcess]]()
+    stopped = 0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = number
+        waiting.clear()
+        for _, process in running.values():  # they are apart, so each gets it once
+            if process.pid is not None and process.is_alive():
+                os.kill(process.pid, number)
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS.values()}
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -115,13 +153,22 @@ def _run_all(
                     del running[name]
                     _conclude(job, process.exitcode, folder, console)
                     _write_ledger(folder, words, jobs)
+                    if job.code in SIGNALS:
+                        stopped = stopped or SIGNALS[job.code]
+                        waiting.clear()
+        return stopped
     finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         for _, process in running.values():
             process.terminate()
             process.join()
 
 
 def _work(job: Job, folder: Path, words: list[str]) -> None:
+    os.setpgid(0, 0)  # Ctrl-C reaches the sweep alone, which hands it on
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     command = ["rlrun", "train", *words, "-m"]
     try:
         code = launch(job.prepared, command=command, parent=folder, name=job.name, quiet=True)
@@ -136,6 +183,8 @@ def _work(job: Job, folder: Path, words: list[str]) -> None:
 def _conclude(job: Job, code: int | None, folder: Path, console: Console) -> None:
     job.code = code if code is not None and code >= 0 else 1
     outcome = f"failed with exit code {job.code} (see its log.txt)"
+    if job.code in SIGNALS:
+        outcome = f"stopped; continue with: rlrun resume {folder / job.name}"
     if job.code == 0:
         job.result = rundir.read_manifest(folder / job.name)["result"]
         assert job.result is not None
@@ -157,9 +206,14 @@ class Row:
         return statistics.fmean(self.scores) if self.scores else float("nan")
 
     @property
-    def std(self) -> float:
-        """Sample standard deviation over seeds."""
-        return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
+    def std(self) -> float | None:
+        """Sample standard deviation over seeds, of at least two."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else None
+
+    def cells(self, names: list[str]) -> list[str]:
+        """Return the row for people."""
+        std = "-" if self.std is None else f"{self.std:.2f}"
+        return [*(self.varied.get(name, "") for name in names), f"{self.mean:.2f}", std]
 
 
 def _summarise(jobs: list[Job]) -> list[Row]:
@@ -201,9 +255,7 @@ def _write_results(folder: Path, jobs: list[Job], rows: list[Row]) -> None:
     lines = ["| " + " | ".join([*names, "mean reward", "std over seeds", "seeds"]) + " |"]
     lines.append("|" + " --- |" * (len(names) + 3))
     for row in rows:
-        cells = [row.varied.get(name, "") for name in names]
-        figures = [f"{row.mean:.2f}", f"{row.std:.2f}", str(len(row.scores))]
-        lines.append("| " + " | ".join([*cells, *figures]) + " |")
+        lines.append("| " + " | ".join([*row.cells(names), str(len(row.scores))]) + " |")
     (folder / "summary.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -212,6 +264,5 @@ def _print_table(console: Console, rows: list[Row]) -> None:
     table = Table(*names, "mean reward", "std over seeds", "seeds")
     for row in rows:
         failed = f" ({row.failed} failed)" if row.failed else ""
-        cells = [row.varied.get(name, "") for name in names]
-        table.add_row(*cells, f"{row.mean:.2f}", f"{row.std:.2f}", f"{len(row.scores)}{failed}")
+        table.add_row(*row.cells(names), f"{len(row.scores)}{failed}")
     console.print(table)

@@ -26,11 +26,15 @@ def main(arguments: list[str]) -> int:
     words, options = split_options(arguments)
     config_dirs = [Path(folder) for folder in options["--config-dir"]]
     if "-m" in options["flags"]:
-        from rlrun.sweep import run_sweep
+        from rlrun.sweep import prepare_sweep, run_sweep
 
         jobs = options["--jobs"] or ["1"]
         if not jobs[-1].isdigit() or int(jobs[-1]) < 1:
             raise ConfigError(Problem("--jobs", f"{jobs[-1]!r} is not a whole number above 0"))
+        if "--cfg" in options["flags"]:
+            for job in prepare_sweep(words, config_dirs):
+                print(f"# {job.name}\n{job.prepared.yaml}", end="")
+            return 0
         return run_sweep(words, config_dirs, int(jobs[-1]))
     from rlrun.launch import launch, prepare
 
