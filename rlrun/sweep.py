@@ -5,45 +5,30 @@ so that a crash costs one job and no state leaks from one to the next; processes
 torch is loaded, which saves its start-up time.
 """
 
-import csv
 import json
 import multiprocessing
 import os
 import signal
-import statistics
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from rlrun import rundir
 from rlrun.build import build_parts
 from rlrun.compose import compose_sweep
 from rlrun.config import ConfigError, Problem
-from rlrun.launch import Prepared, checked, launch
+from rlrun.launch import checked, launch
 from rlrun.schema import DeviceConfig, Recipe
+from rlrun.sweep_table import GROUPED, Job, print_table, summarise, write_results
 
-GROUPED = "seed"
-"""Jobs that differ in nothing else are one row of the table."""
 SIGNALS = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}
 """From the exit code of a job that was asked to stop to the signal that asked."""
-
-
-@dataclass
-class Job:
-    """One run of a sweep and how it ended."""
-
-    name: str
-    prepared: Prepared
-    varied: dict[str, str]
-    code: int | None = None
-    result: dict[str, float] | None = None
 
 
 def run_sweep(words: list[str], config_dirs: list[Path], at_once: int) -> int:
@@ -62,10 +47,10 @@ def run_sweep(words: list[str], config_dirs: list[Path], at_once: int) -> int:
     try:
         number = _run_all(jobs, folder, at_once, console, words)
     finally:
-        rows = _summarise(jobs)
+        rows = summarise(jobs)
         _write_ledger(folder, words, jobs)
-        _write_results(folder, jobs, rows)
-    _print_table(console, rows)
+        write_results(folder, jobs, rows)
+    print_table(console, rows)
     console.print(f"sweep folder {folder}", highlight=False, soft_wrap=True)
     return 128 + number if number else next((job.code for job in jobs if job.code), 0)
 
@@ -147,15 +132,14 @@ def _run_all(
                 process.start()
                 running[job.name] = (job, process)
             time.sleep(0.02)
-            for name, (job, process) in list(running.items()):
-                if not process.is_alive():
-                    process.join()
-                    del running[name]
-                    _conclude(job, process.exitcode, folder, console)
-                    _write_ledger(folder, words, jobs)
-                    if job.code in SIGNALS:
-                        stopped = stopped or SIGNALS[job.code]
-                        waiting.clear()
+            for job, process in [each for each in running.values() if not each[1].is_alive()]:
+                process.join()
+                del running[job.name]
+                _conclude(job, process.exitcode, folder, console)
+                _write_ledger(folder, words, jobs)
+                if job.code in SIGNALS:
+                    stopped = stopped or SIGNALS[job.code]
+                    waiting.clear()
         return stopped
     finally:
         for number, handler in before.items():
@@ -192,42 +176,6 @@ def _conclude(job: Job, code: int | None, folder: Path, console: Console) -> Non
     console.print(f"  {job.name}  {outcome}", highlight=False, markup=False, soft_wrap=True)
 
 
-@dataclass(frozen=True)
-class Row:
-    """The jobs that differ by seed alone, together."""
-
-    varied: dict[str, str]
-    scores: list[float]
-    failed: int
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds of each seed's mean return."""
-        return statistics.fmean(self.scores) if self.scores else float("nan")
-
-    @property
-    def std(self) -> float | None:
-        """Sample standard deviation over seeds, of at least two."""
-        return statistics.stdev(self.scores) if len(self.scores) > 1 else None
-
-    def cells(self, names: list[str]) -> list[str]:
-        """Return the row for people."""
-        std = "-" if self.std is None else f"{self.std:.2f}"
-        return [*(self.varied.get(name, "") for name in names), f"{self.mean:.2f}", std]
-
-
-def _summarise(jobs: list[Job]) -> list[Row]:
-    groups: dict[tuple[tuple[str, str], ...], list[Job]] = {}
-    for job in jobs:
-        key = tuple((name, value) for name, value in job.varied.items() if name != GROUPED)
-        groups.setdefault(key, []).append(job)
-    rows = []
-    for key, members in groups.items():
-        scores = [job.result["eval/mean_reward"] for job in members if job.result]
-        rows.append(Row(dict(key), scores, sum(bool(job.code) for job in members)))
-    return rows
-
-
 def _write_ledger(folder: Path, words: list[str], jobs: list[Job]) -> None:
     entries = [
         {"name": job.name, "overrides": job.prepared.composed.overrides, "exit_code": job.code}
@@ -237,32 +185,3 @@ def _write_ledger(folder: Path, words: list[str], jobs: list[Job]) -> None:
     temporary = folder / ".sweep.json"
     temporary.write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
     temporary.replace(folder / "sweep.json")
-
-
-def _write_results(folder: Path, jobs: list[Job], rows: list[Row]) -> None:
-    keys = list(dict.fromkeys(key for job in jobs for key in job.varied))
-    with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["row", *keys, "mean_reward", "std_over_seeds", "seeds", "job"])
-        for job in jobs:
-            score = job.result["eval/mean_reward"] if job.result else ""
-            cells = [job.varied.get(key, "") for key in keys]
-            writer.writerow(["job", *cells, score, "", "", job.name])
-        for row in rows:
-            cells = [row.varied.get(key, "") for key in keys]
-            writer.writerow(["mean", *cells, row.mean, row.std, len(row.scores), ""])
-    names = [key for key in keys if key != GROUPED]
-    lines = ["| " + " | ".join([*names, "mean reward", "std over seeds", "seeds"]) + " |"]
-    lines.append("|" + " --- |" * (len(names) + 3))
-    for row in rows:
-        lines.append("| " + " | ".join([*row.cells(names), str(len(row.scores))]) + " |")
-    (folder / "summary.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _print_table(console: Console, rows: list[Row]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row.varied))
-    table = Table(*names, "mean reward", "std over seeds", "seeds")
-    for row in rows:
-        failed = f" ({row.failed} failed)" if row.failed else ""
-        table.add_row(*row.cells(names), f"{len(row.scores)}{failed}")
-    console.print(table)

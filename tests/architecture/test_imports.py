@@ -12,7 +12,14 @@ DATA = ("rlrun.data", "rlrun.evaluate")
 DRIVERS = ("rlrun.experiment", "rlrun.runner", "rlrun.async_runner", "rlrun.accel")
 TOP = (
     *("rlrun.schema", "rlrun.build", "rlrun.compose", "rlrun.env_source", "rlrun.launch"),
-    *("rlrun.sweep", "rlrun.bench", "rlrun.replay", "rlrun.verbs", "rlrun.cli"),
+    *(
+        "rlrun.sweep",
+        "rlrun.sweep_table",
+        "rlrun.bench",
+        "rlrun.replay",
+        "rlrun.verbs",
+        "rlrun.cli",
+    ),
 )
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "rlrun": (),

@@ -77,7 +77,8 @@ def test_the_configurations_of_a_sweep_are_printed_and_nothing_runs(capsys, tmp_
     assert main([*A2C, "seed=3,4", "-m", "--cfg"]) == 0
     out = capsys.readouterr().out
     assert out.count("# 00") == 2
-    assert ("seed: 3\n" in out) and ("seed: 4\n" in out)
+    assert "seed: 3\n" in out
+    assert "seed: 4\n" in out
     assert list(tmp_path.iterdir()) == []
 
 
