@@ -24,6 +24,7 @@ CASES = ("ppo-small", "ppo-wide", "ppo-epochs", "a2c", "dqn-zoo", "dqn-freq4", "
 WAYS = {
     "eager": ["accel=off", "env.vectorization=sync"],
     "compiled": ["accel=compile", "env.vectorization=sync"],
+    "batched": ["accel=compile", "env.vectorization=torch"],
 }
 
 
