@@ -110,7 +110,6 @@ class ImageTorso(Torso):
 
     def __init__(self, config: ImageConfig, space: Space[Any]) -> None:
         super().__init__(config, space)
-        self.plain = not isinstance(space, spaces.Dict)
         parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
         found = {key: image_of(part, config.layout) for key, part in parts.items()}
         self.images = {key: image for key, image in found.items() if image is not None}
@@ -134,7 +133,7 @@ class ImageTorso(Torso):
 
     def forward(self, obs: Obs) -> Tensor:
         """Return features `[..., dense]`."""
-        parts: dict[str, Tensor] = {"": obs} if self.plain else obs  # type: ignore[assignment]
+        parts = obs if isinstance(obs, dict) else {"": obs}
         leading: torch.Size | None = None
         flat: list[Tensor] = []
         for trunk, (key, image) in zip(self.trunks, self.images.items(), strict=True):
@@ -151,7 +150,9 @@ class ImageTorso(Torso):
     def _check(self, space: Space[Any]) -> None:
         if not self.images:
             reason = f"{self.name} serves images, which are Boxes of three dimensions, and {space}"
-            raise ConfigError(Problem("network", f"{reason} holds none; use network=mlp"))
+            raise ConfigError(
+                Problem("network", f"{reason} holds none; use network=mlp or network=auto")
+            )
         for key, image in self.images.items():
             if min(image.height, image.width) < self.least:
                 of_key = f" in {key!r}" if key else ""

@@ -147,5 +147,6 @@ def encode(space: Space[Any], obs: Obs) -> Tensor:
 def orthogonal(layer: Layer, gain: float) -> Layer:
     """Initialise a layer orthogonally with zero bias, and return it (Saxe et al. 2014)."""
     nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

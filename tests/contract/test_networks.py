@@ -28,9 +28,14 @@ def served(name):
 
 
 @every_network
-@pytest.mark.parametrize("obs", ["picture", "'seen and felt'"])
 @pytest.mark.parametrize(
-    ("algo", "action"), [("ppo", "discrete"), ("dqn", "discrete"), ("sac", "box")]
+    ("algo", "obs", "action"),
+    [
+        ("ppo", "picture", "discrete"),
+        ("ppo", "'seen and felt'", "discrete"),
+        ("dqn", "picture", "discrete"),
+        ("sac", "'seen and felt'", "box"),
+    ],
 )
 def test_learns_from_images(network, obs, algo, action, tmp_path):
     run = made(algo, network, f"env.kwargs.obs={obs}", f"env.kwargs.action={action}")
@@ -70,4 +75,5 @@ def test_has_a_section(network):
     yaml = (conf_dir() / "network" / f"{network}.yaml").read_text(encoding="utf-8")
     assert yaml.partition("\n")[2] in section, "the page shows other values than the YAML holds"
     for key in keys_of(run.network.torso.Config):
-        assert f"`{key}`" in text, f"the page does not say what {key} does"
+        name = key.rpartition(".")[2]
+        assert f"`{name}`" in text, f"the page does not say what {key} does"

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from rlrun.nets.images import ImageConfig
-from rlrun.nets.torsos.auto import Auto
-from rlrun.nets.torsos.minatar_cnn import MinAtarCNN
-from rlrun.nets.torsos.nature_cnn import NatureCNN
 
 from rlrun.nets.critics import ActionCritics
+from rlrun.nets.images import ImageConfig
 from rlrun.nets.torso import Network, TorsoStack
+from rlrun.nets.torsos.auto import Auto
+from rlrun.nets.torsos.minatar_cnn import MinAtarCNN
 from rlrun.nets.torsos.mlp import MLP, MLPStack
+from rlrun.nets.torsos.nature_cnn import NatureCNN
 from rlrun.types import EnvSpec
 from tests.recipes import recipe
 

@@ -44,8 +44,8 @@ class Auto(Torso):
     def __init__(self, config: AutoConfig, space: Space[Any]) -> None:
         super().__init__(config, space)
         self.keys = _keys(config, space)
-        chosen = isinstance(space, spaces.Dict) and self.keys
-        torsos = [_build(config, part) for part in (space.values() if chosen else [space])]
+        parts = space.spaces.values() if isinstance(space, spaces.Dict) and self.keys else [space]
+        torsos = [_build(config, part) for part in parts]
         self.torsos = nn.ModuleList(torsos)
         widths = [torso.features for torso in torsos]
         self.joint = _joint(config, sum(widths)) if len(widths) > 1 else None
@@ -58,7 +58,7 @@ class Auto(Torso):
             return features
         pairs = zip(self.torsos, self.keys, strict=True)
         features = torch.cat([torso(obs[key]) for torso, key in pairs], -1)  # type: ignore[index]
-        return features if self.joint is None else self.joint(features)  # type: ignore[no-any-return]
+        return features if self.joint is None else self.joint(features)
 
     @classmethod
     def stack(cls, config: AutoConfig, space: Space[Any], copies: int) -> TorsoStack:
