@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from rlrun.nets.critics import ActionCritics
-from rlrun.nets.images import ImageConfig
+from rlrun.nets.images import Image, ImageConfig
 from rlrun.nets.torso import Network, TorsoStack
 from rlrun.nets.torsos.auto import Auto
 from rlrun.nets.torsos.minatar_cnn import MinAtarCNN
@@ -55,6 +55,8 @@ def test_the_layout_decides_too():
     space = spaces.Box(0, 1, (2, 9, 9))
     assert type(Auto(config(), space).torsos[0]) is MinAtarCNN
     assert type(Auto(config(layout="channels_last"), space).torsos[0]) is MLP
+    (chosen,) = Auto(config(layout="channels_first"), spaces.Box(0, 1, (9, 8, 7))).torsos
+    assert chosen.images[""] == Image(9, 8, 7, channels_first=True)
 
 
 def test_each_choice_has_its_own_options():
