@@ -6,7 +6,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from gymnasium import Space, spaces
@@ -15,6 +15,8 @@ from torch.nn import functional as F  # noqa: N812 - the name every torch user k
 
 from rlrun.config import ConfigError, Problem
 from rlrun.types import Obs
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
 class Torso(nn.Module, ABC):
@@ -142,8 +144,9 @@ def encode(space: Space[Any], obs: Obs) -> Tensor:
     return flat.float() / 255.0 if obs.dtype == torch.uint8 else flat.float()
 
 
-def orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+def orthogonal(layer: Layer, gain: float) -> Layer:
     """Initialise a layer orthogonally with zero bias, and return it (Saxe et al. 2014)."""
     nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

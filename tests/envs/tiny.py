@@ -33,6 +33,7 @@ F64 = spaces.Box(np.array([-1.0, 0.0]), np.array([2.0, 5.0]), dtype=np.float64)
 F32 = spaces.Box(np.float32([-1.0, 0.0]), np.float32([2.0, 5.0]))
 WIDE = spaces.Box(-np.inf, np.inf, (1,), np.float32)
 IMAGE = spaces.Box(0, 255, (2, 1), np.uint8)
+PICTURE = spaces.Box(0, 255, (4, 3, 1), np.uint8)
 POINT = spaces.Box(-1.0, 1.0, (), np.float32)
 MULTI = spaces.MultiDiscrete([3, 2], start=[1, -1])
 BITS = spaces.MultiBinary(2)
@@ -42,6 +43,16 @@ OBS: dict[str, ObsCase] = {
     "float64": ObsCase(F64, [[-1, 0], [0.1, 5], [2, 1]], [[-1, 0], [0.1, 5], [2, 1]], F32),
     "scalar": ObsCase(POINT, [0.0, 0.5, 1.0], [0.0, 0.5, 1.0], POINT),
     "image": ObsCase(IMAGE, [[[0], [9]], [[255], [1]], [[7], [8]]], [], IMAGE, "uint8"),
+    "picture": ObsCase(
+        *(PICTURE, [[[[t], [7], [8]]] * 4 for t in (0, 9, 255)], [], PICTURE, "uint8")
+    ),
+    "seen and felt": ObsCase(
+        spaces.Tuple([PICTURE, WIDE]),
+        [([[[t]] * 3] * 4, [t + 0.5]) for t in range(3)],
+        [{"0": [[[t]] * 3] * 4, "1": [t + 0.5]} for t in range(3)],
+        spaces.Dict({"0": PICTURE, "1": WIDE}),
+        "",
+    ),
     "discrete": ObsCase(spaces.Discrete(3), [0, 1, 2], [0, 1, 2], spaces.Discrete(3), "int64"),
     "start": ObsCase(
         spaces.Discrete(3, start=5), [5, 6, 7], [0, 1, 2], spaces.Discrete(3), "int64"

@@ -17,8 +17,8 @@ from rlrun.types import Obs
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLPConfig:
-    """Options of `network=mlp`."""
+class MLPLayers:
+    """Fully connected layers, by themselves or as a part of another network."""
 
     sizes: tuple[int, ...] = option("widths of the hidden layers", at_least=1)
     activation: Literal["tanh", "relu", "elu", "gelu", "silu"] = option("between the layers")
@@ -26,6 +26,12 @@ class MLPConfig:
     init: Literal["orthogonal", "uniform"] = option(
         "orthogonal with gain sqrt(2), or PyTorch's uniform default"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPConfig(MLPLayers):
+    """Options of `network=mlp`."""
+
     shared: bool = option("one trunk for policy and value, instead of one each")
 
 
@@ -34,7 +40,7 @@ class MLP(Torso):
 
     Config = MLPConfig
 
-    def __init__(self, config: MLPConfig, space: Space[Any]) -> None:
+    def __init__(self, config: MLPLayers, space: Space[Any]) -> None:
         super().__init__(config, space)
         self.encoder = Encoder(space)
         widths = [self.encoder.size, *config.sizes]
@@ -61,7 +67,7 @@ class MLP(Torso):
         return features
 
     @classmethod
-    def stack(cls, config: MLPConfig, space: Space[Any], copies: int) -> TorsoStack:
+    def stack(cls, config: MLPLayers, space: Space[Any], copies: int) -> TorsoStack:
         """Return K networks whose layers are one batched product each."""
         return MLPStack([cls(config, space) for _ in range(copies)])
 
