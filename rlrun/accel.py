@@ -10,9 +10,12 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, Literal, TypeAlias
 
+from torch.nn import Module
+
 from rlrun.algos.base import Algorithm
 from rlrun.config import ConfigError, Problem
 from rlrun.nets.learner import Gradient, Learner
+from rlrun.nets.memory import remembers
 
 Mode: TypeAlias = Literal["auto", "off", "compile"]
 WORTH_COMPILING = 40_000
@@ -26,9 +29,11 @@ class Accelerator:
         self._say = say
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]
+        if any(isinstance(part, Module) and remembers(part) for part in parts):
+            self._learners = []  # how a history falls into episodes is new at every call
         self._begun: tuple[float, int] | None = None
         self._undecided = mode == "auto" and bool(self._learners) and has_compiler()
-        if mode == "compile":
+        if mode == "compile" and self._learners:
             self._compile("as asked")
 
     def consider(self, progress: float) -> None:

@@ -89,6 +89,8 @@ def check(
     options = _parse_named(algorithm, values, "algo", problems, keys_of(RunConfig))
     if algorithm is not None:
         problems += _together(algorithm, values)
+    if algorithm is not None and torso is not None:
+        problems += _memory(algorithm, torso, values)
     network = _parse_named(torso, values, "network", problems, keys_of(RunConfig))
     _check_env(values.get("env"), problems)
     _check_loggers(values.get("logger"), problems)
@@ -148,6 +150,19 @@ def _together(algorithm: type[Algorithm], values: Mapping[str, Any]) -> list[Pro
     if "num_envs" not in run:
         return []
     return algorithm.faults(valid(algorithm.Config, values["algo"]), run["num_envs"])
+
+
+def _memory(
+    algorithm: type[Algorithm], torso: type[Torso], values: Mapping[str, Any]
+) -> list[Problem]:
+    if algorithm.recurrent or not torso.recurrent:
+        return []
+    able = [name for name in names(rlrun.algos) if find(rlrun.algos, name, Algorithm).recurrent]
+    reason = (
+        f"{values['network']['name']} has a memory, which {values['algo']['name']} cannot train; "
+        f"use it with {', '.join(able)}, or a network without one, such as network=auto"
+    )
+    return [Problem("network", reason)]
 
 
 def _check_env(values: Any, problems: list[Problem]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import torch
 from gymnasium import Space
 from torch import Tensor
 
@@ -24,6 +25,26 @@ Carry: TypeAlias = tuple[Tensor, ...]
 
 Metrics: TypeAlias = Mapping[str, Tensor | float]
 """Named scalars. Tensors are read only when they are logged, so that the hot path never waits."""
+
+
+class History(NamedTuple):
+    """What a network with memory is asked about: observations `[T, N, ...]` in their order.
+
+    `start` `[T, N]` is where an episode begins, and with it an empty memory; `carry` is the memory
+    before the first step. Only the steps in `chosen` `[T, N]` are asked for, all where it is None.
+    """
+
+    obs: Obs
+    start: Tensor
+    carry: Carry
+    chosen: Tensor | None = None
+
+
+Seen: TypeAlias = Obs | History
+"""What policies and values are functions of: observations, or for networks with memory a history.
+
+Of a history with `chosen` the answer is `[B, ...]`, one row a chosen step, else `[T, N, ...]`.
+"""
 
 
 class Decision(NamedTuple):
@@ -70,6 +91,14 @@ class Fragment(NamedTuple):
     def done(self) -> Tensor:
         """Where an episode ended for either reason, `[T, N]` bool."""
         return self.terminated | self.truncated
+
+    @property
+    def start(self) -> Tensor:
+        """Where an episode begins within the fragment, `[T, N]` bool.
+
+        Not at the first step: `carry` says what went before it.
+        """
+        return torch.cat([torch.zeros_like(self.terminated[:1]), self.done[:-1]])
 
 
 @dataclass(frozen=True)

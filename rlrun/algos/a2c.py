@@ -7,7 +7,6 @@ algorithm S3, without the asynchrony; docs/algorithms/a2c.md lists the details a
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from gymnasium import spaces
 from torch import Tensor
 
@@ -42,6 +41,7 @@ class A2C(Algorithm):
     """Collects `n_steps` in every environment, then takes one policy-gradient step."""
 
     Config = A2CConfig
+    recurrent = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,
@@ -79,10 +79,9 @@ class A2C(Algorithm):
 
     def update(self, fragment: Fragment) -> Metrics:
         """Take one gradient step on the whole fragment."""
-        with torch.no_grad():
-            next_value = self.policy.value(fragment.next_obs)
+        _, next_value = self.policy.values(fragment)
         batch = {
-            "obs": fragment.obs,
+            "obs": self.policy.recall(fragment),
             "action": fragment.action,
             "reward": self.policy.scale_reward(fragment.reward, fragment.done),
             "next_value": next_value,

@@ -35,6 +35,8 @@ class Algorithm(ABC):
     Config: ClassVar[type]
     obs_spaces: ClassVar[tuple[type[Space[Any]], ...]]
     action_spaces: ClassVar[tuple[type[Space[Any]], ...]]
+    recurrent: ClassVar[bool] = False
+    """Whether it can use networks with memory."""
     runner: ClassVar[Literal["sync", "async"]] = "sync"
     horizon: int
     converged: bool = False

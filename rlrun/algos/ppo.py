@@ -57,6 +57,7 @@ class PPO(Algorithm):
     """Collects `n_steps`, then takes `n_epochs` passes of clipped policy-gradient steps."""
 
     Config = PPOConfig
+    recurrent = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,
@@ -156,27 +157,27 @@ class PPO(Algorithm):
         for epoch in range(self.config.n_epochs):
             if epoch and self.config.recompute_advantage:
                 rows = {**rows, **self._targets(fragment, reward)}
-            yield from minibatches(rows, self.config.batch_size)
+            yield from minibatches(flat_rows(**rows), self.config.batch_size)
 
     @torch.no_grad()
     def _rows(self, fragment: Fragment, reward: Tensor) -> dict[str, Any]:
-        log_prob = self.policy.distribution(fragment.obs).log_prob(fragment.action)
-        rows = flat_rows(obs=fragment.obs, action=fragment.action, old_log_prob=log_prob)
+        seen = self.policy.recall(fragment)
+        log_prob = self.policy.distribution(seen).log_prob(fragment.action)
+        rows = {"obs": seen, "action": fragment.action, "old_log_prob": log_prob}
         return {**rows, **self._targets(fragment, reward)}
 
-    @torch.no_grad()
     def _targets(self, fragment: Fragment, reward: Tensor) -> dict[str, Any]:
-        value = self.policy.value(fragment.obs)
+        value, next_value = self.policy.values(fragment)
         advantage = generalized_advantage(
             reward,
             value,
-            self.policy.value(fragment.next_obs),
+            next_value,
             fragment.terminated,
             fragment.truncated,
             self.config.gamma,
             self.config.gae_lambda,
         )
-        return flat_rows(old_value=value, advantage=advantage, target=advantage + value)
+        return {"old_value": value, "advantage": advantage, "target": advantage + value}
 
     def _moved_too_far(self, log_ratio: Tensor) -> bool:
         limit = self.config.target_kl

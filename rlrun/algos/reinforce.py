@@ -45,6 +45,7 @@ class Reinforce(Algorithm):
     """Collects `n_steps`, then takes one step on the episodes that have finished, if any."""
 
     Config = ReinforceConfig
+    recurrent = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,
@@ -61,7 +62,7 @@ class Reinforce(Algorithm):
         policy = ActorCritic(config.policy, setting.spec, setting.network, config.gamma)
         self.policy = policy.to(setting.device)
         self.learner = Learner(self.policy.parameters(), max_grad_norm=config.max_grad_norm)
-        self.episodes = Episodes(config.gamma)
+        self.episodes = Episodes(config.gamma, self.policy.empty_memory)
         self.anneal(0.0)
 
     def anneal(self, progress: float) -> None:

@@ -1,18 +1,22 @@
 """Whole episodes out of fragments, for methods that learn from complete returns."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rlrun.functional.returns import discounted_return
-from rlrun.types import Fragment, Obs, map_obs
+from rlrun.types import Carry, Fragment, History, Obs, Seen, map_obs
 
 
 class Finished(NamedTuple):
-    """The steps of episodes that have ended, as rows `[B, ...]`, and how many episodes they are."""
+    """The steps of episodes that have ended, as rows `[B, ...]`, and how many episodes they are.
 
-    obs: Obs
+    `obs` is a history with those rows chosen where a network with memory is to see it.
+    """
+
+    obs: Seen
     action: Tensor
     returns: Tensor
     episodes: int
@@ -33,10 +37,11 @@ class Episodes:
 
     Data enters as fragments and leaves as the rows of finished episodes, each step once. Memory
     grows with the longest unfinished episode: the environment must end its episodes, or cut them.
+    `initial_carry` gives the empty memory of a network that has one.
     """
 
-    def __init__(self, gamma: float) -> None:
-        self.gamma = gamma
+    def __init__(self, gamma: float, initial_carry: Callable[[int], Carry] | None = None) -> None:
+        self.gamma, self._initial_carry = gamma, initial_carry
         self._held: _Held | None = None
 
     def add(self, fragment: Fragment) -> Finished | None:
@@ -55,7 +60,7 @@ class Episodes:
             held.reward, held.done, self.gamma, torch.zeros_like(held.reward)
         )
         finished = Finished(
-            map_obs(lambda leaf: leaf[over], held.obs),
+            self._seen(held, over),
             held.action[over],
             returns[over],
             int(fragment.done.sum()),
@@ -65,6 +70,18 @@ class Episodes:
         start = int(unfinished[0]) if len(unfinished) else len(waiting)
         self._held = _from(held._replace(waiting=waiting), start)
         return finished
+
+    def _seen(self, held: _Held, over: Tensor) -> Seen:
+        """Return the observations where `over` `[T, N]`.
+
+        Whatever waits begins an episode within what is held, so an empty memory at its first step
+        is right for all that counts.
+        """
+        if self._initial_carry is None:
+            seen: Obs = map_obs(lambda leaf: leaf[over], held.obs)
+            return seen
+        start = torch.cat([torch.zeros_like(held.done[:1]), held.done[:-1]])
+        return History(held.obs, start, self._initial_carry(over.shape[1]), over)
 
     def _join(self, fragment: Fragment) -> _Held:
         """Return what was held with the fragment after it."""

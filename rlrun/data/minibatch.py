@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlrun.config import Problem
-from rlrun.types import Obs, map_obs
+from rlrun.types import History, Obs, Seen, map_obs
 
 
 def undivided(values: Mapping[str, Any], num_envs: int) -> list[Problem]:
@@ -22,18 +22,29 @@ def undivided(values: Mapping[str, Any], num_envs: int) -> list[Problem]:
     return [Problem("algo.batch_size", reason)]
 
 
-def flat_rows(**columns: Obs) -> dict[str, Obs]:
-    """Merge the time and environment axes of each column: `[T, N, ...]` to `[T * N, ...]`."""
+def flat_rows(**columns: Seen) -> dict[str, Any]:
+    """Merge the time and environment axes of each column: `[T, N, ...]` to `[T * N, ...]`.
+
+    With a history among them they stay as they are, for it must keep its order.
+    """
+    if any(isinstance(column, History) for column in columns.values()):
+        return columns
     return {
-        name: map_obs(lambda leaf: leaf.flatten(0, 1), column) for name, column in columns.items()
+        name: map_obs(lambda leaf: leaf.flatten(0, 1), column)
+        for name, column in columns.items()
+        if not isinstance(column, History)  # there is none
     }
 
 
-def minibatches(rows: Mapping[str, Obs], size: int) -> list[dict[str, Obs]]:
+def minibatches(rows: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
     """Return batches of `size` rows in a random order, together all rows once.
 
-    All columns are permuted in one go, so that each batch is a slice without a copy.
+    All columns are permuted in one go, so that each batch is a slice without a copy. With a history
+    among columns `[T, N, ...]`, a batch is the whole histories of `size / T` environments, or of
+    one where that is less.
     """
+    if any(isinstance(column, History) for column in rows.values()):
+        return _histories(rows, size)
     first = next(iter(rows.values()))
     leaf = first if isinstance(first, Tensor) else next(iter(first.values()))
     order = torch.randperm(len(leaf), device=leaf.device)
@@ -42,6 +53,25 @@ def minibatches(rows: Mapping[str, Obs], size: int) -> list[dict[str, Obs]]:
         shuffled = map_obs(lambda leaf: leaf.index_select(0, order), column)
         columns[name] = chunks(shuffled, size)
     return [dict(zip(columns, batch, strict=True)) for batch in zip(*columns.values(), strict=True)]
+
+
+def _histories(rows: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
+    history = next(column for column in rows.values() if isinstance(column, History))
+    steps, envs = history.start.shape
+    order = torch.randperm(envs, device=history.start.device)
+    return [
+        {name: _of_envs(column, chosen) for name, column in rows.items()}
+        for chosen in order.split(max(size // steps, 1))
+    ]
+
+
+def _of_envs(column: Any, envs: Tensor) -> Any:
+    """Return some environments' part of a column `[T, N, ...]`."""
+    if isinstance(column, History):
+        assert column.chosen is None
+        obs: Obs = map_obs(lambda leaf: leaf[:, envs], column.obs)
+        return History(obs, column.start[:, envs], tuple(part[envs] for part in column.carry))
+    return column[:, envs]
 
 
 def chunks(column: Obs, size: int) -> list[Any]:

@@ -1,7 +1,8 @@
 """Policy and value function as one bundle: what PPO, A2C, REINFORCE and TRPO train and save."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 from rlrun.config import ConfigError, Problem, option
 from rlrun.functional.distributions import Distribution
 from rlrun.nets.heads import action_head
+from rlrun.nets.memory import MemoryStack, segments
 from rlrun.nets.normalizer import ObsNormalizer, RewardScaler
 from rlrun.nets.torso import Network, TorsoStack, orthogonal
-from rlrun.types import Carry, Decision, EnvSpec, Obs
+from rlrun.types import Carry, Decision, EnvSpec, Fragment, History, Obs, Seen, map_obs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,8 @@ class PolicyConfig:
 
 
 class ActorCritic(nn.Module):
-    """Normalisers, torso(s), action head and value head; all inputs `[..., *obs_shape]`.
+    """Normalisers, torso(s), action head and value head; all inputs `[..., *obs_shape]`,
+    or for torsos with memory histories of them.
 
     With `network.shared` one torso serves both heads. With `apart` no parameter serves policy and
     value both, or lies in one tensor with the other's, so that each can be moved alone.
@@ -56,6 +59,7 @@ class ActorCritic(nn.Module):
             else network.stack(spec.obs_space, 1 if network.shared else 2)
         )
         self._critic = 0 if network.shared else 1
+        self._memory = len(self.torsos.initial_carry(1))
         self.action_head = action_head(
             spec.action_space,
             self.torsos.features,
@@ -66,27 +70,55 @@ class ActorCritic(nn.Module):
         self.value_head = orthogonal(nn.Linear(self.torsos.features, 1), 1.0)
 
     def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
-        """Choose actions for observations `[N, ...]`; only the policy's half is computed."""
-        features = self.torsos.only(0, self._normalize(obs))
-        action, carry = self.action_head.decide(features, carry, explore)
-        return Decision(action, carry)
+        """Choose actions for observations `[N, ...]`; without memory only the policy's half runs.
 
-    def forward(self, obs: Obs) -> tuple[Distribution, Tensor]:
+        A value with a memory of its own has to see every step too.
+        """
+        features, memory = self.torsos.step(self._normalize(obs), carry[: self._memory])
+        action, noise = self.action_head.decide(features, carry[self._memory :], explore)
+        return Decision(action, memory + noise)
+
+    def recall(self, fragment: Fragment) -> Seen:
+        """Return what policy and value are functions of in a fragment, `[T, N, ...]`."""
+        if not self.torsos.recurrent:
+            return fragment.obs
+        return History(fragment.obs, fragment.start, fragment.carry[: self._memory])
+
+    def forward(self, obs: Seen) -> tuple[Distribution, Tensor]:
         """Return the action distribution and the value `[...]`."""
-        features = self.torsos(self._normalize(obs)).unbind(0)
+        features = self.torsos(self._normalized(obs)).unbind(0)
         value = self.value_head(features[self._critic]).squeeze(-1)
         return self.action_head(features[0]), value
 
-    def distribution(self, obs: Obs) -> Distribution:
+    def distribution(self, obs: Seen) -> Distribution:
         """Return the action distribution alone."""
-        head: Distribution = self.action_head(self.torsos.only(0, self._normalize(obs)))
+        head: Distribution = self.action_head(self.torsos.only(0, self._normalized(obs)))
         return head
 
-    def value(self, obs: Obs) -> Tensor:
+    def value(self, obs: Seen) -> Tensor:
         """Return the value alone, `[...]`."""
-        features = self.torsos.only(self._critic, self._normalize(obs))
+        features = self.torsos.only(self._critic, self._normalized(obs))
         value: Tensor = self.value_head(features).squeeze(-1)
         return value
+
+    @torch.no_grad()
+    def values(self, fragment: Fragment) -> tuple[Tensor, Tensor]:
+        """Return the values of a fragment's observations and of their successors, both `[T, N]`.
+
+        A network with memory knows the successor as the next step of the same episode; where an
+        episode or the fragment ends, that is a step of its own.
+        """
+        if not isinstance(self.torsos, MemoryStack):
+            return self.value(fragment.obs), self.value(fragment.next_obs)
+        history = self._normalized(self.recall(fragment))
+        features, carry = self.torsos.unroll(self._critic, history)
+        value = self.value_head(features).squeeze(-1)
+        env, _, last = segments(history.start)
+        ends: Obs = map_obs(lambda leaf: leaf[last, env], fragment.next_obs)
+        after = self.torsos.follow(self._critic, self._normalize(ends), carry)
+        next_value = value.roll(-1, 0)
+        next_value[last, env] = self.value_head(after).squeeze(-1)
+        return value, next_value
 
     def parameters_apart(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Return the parameters of the policy and those of the value of a bundle built `apart`."""
@@ -95,8 +127,13 @@ class ActorCritic(nn.Module):
         return actor, [*value.parameters(), *self.value_head.parameters()]
 
     def initial_carry(self, num_envs: int) -> Carry:
-        """Return the carry of an episode's first step."""
-        return self.action_head.initial_carry(num_envs)
+        """Return the carry of an episode's first step: what the torsos remember, then the noise."""
+        return self.torsos.initial_carry(num_envs) + self.action_head.initial_carry(num_envs)
+
+    @property
+    def empty_memory(self) -> Callable[[int], Carry] | None:
+        """What gives the torsos' memory at an episode's start, None if they have none."""
+        return self.torsos.initial_carry if self.torsos.recurrent else None
 
     def scale_reward(self, reward: Tensor, done: Tensor) -> Tensor:
         """Return a fragment's rewards `[T, N]` on the scale the value function learns."""
@@ -110,3 +147,8 @@ class ActorCritic(nn.Module):
 
     def _normalize(self, obs: Obs) -> Obs:
         return obs if self.normalizer is None else self.normalizer(obs)
+
+    def _normalized(self, obs: Seen) -> Any:
+        if isinstance(obs, History):
+            return obs._replace(obs=self._normalize(obs.obs))
+        return self._normalize(obs)

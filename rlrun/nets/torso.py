@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every torch user knows
 
 from rlrun.config import ConfigError, Problem
-from rlrun.types import Obs
+from rlrun.types import Carry, Obs
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
@@ -23,6 +23,8 @@ class Torso(nn.Module, ABC):
     """Maps an observation `[..., *shape]` to features `[..., F]`; `features` is F."""
 
     Config: ClassVar[type]
+    recurrent: ClassVar[bool] = False
+    """Whether it remembers: then it is a `MemoryTorso`."""
     features: int
 
     @abstractmethod
@@ -30,7 +32,7 @@ class Torso(nn.Module, ABC):
         super().__init__()
 
     @abstractmethod
-    def forward(self, obs: Obs) -> Tensor:
+    def forward(self, obs: Any) -> Tensor:
         """Return features for observations with any leading shape."""
 
     @classmethod
@@ -45,6 +47,7 @@ class TorsoStack(nn.Module):
     This one asks each in turn; a network that can do all at once overrides `Torso.stack`.
     """
 
+    recurrent: ClassVar[bool] = False
     features: int
 
     def __init__(self, torsos: Sequence[Torso]) -> None:
@@ -52,14 +55,22 @@ class TorsoStack(nn.Module):
         self.torsos = nn.ModuleList(torsos)
         self.features = torsos[0].features
 
-    def forward(self, obs: Obs) -> Tensor:
+    def forward(self, obs: Any) -> Tensor:
         """Return the features of all K, `[K, ..., F]`."""
         return torch.stack([torso(obs) for torso in self.torsos])
 
-    def only(self, index: int, obs: Obs) -> Tensor:
+    def only(self, index: int, obs: Any) -> Tensor:
         """Return the features of one of them, `[..., F]`."""
         features: Tensor = self.torsos[index](obs)
         return features
+
+    def initial_carry(self, num_envs: int) -> Carry:
+        """Return what they remember at the start of an episode: nothing."""
+        return ()
+
+    def step(self, obs: Obs, carry: Carry) -> tuple[Tensor, Carry]:
+        """Return the features of the first, `[N, F]`, and what all remember afterwards."""
+        return self.only(0, obs), carry
 
 
 @dataclass(frozen=True)

@@ -113,3 +113,17 @@ def test_every_step_of_a_finished_episode_comes_once(horizon, named):
     assert sorted(firsts) == pytest.approx(sorted(earned for _, earned, _ in known))
     assert len(places) == sum(length for _, _, length in known)
     assert len(set(places)) == len(places)
+
+
+def test_histories_of_episodes_begin_with_an_empty_memory():
+    episodes = Episodes(1.0, lambda count: (torch.zeros(count, 1),))
+    assert episodes.add(fragment([[1.0, 10.0], [2.0, 20.0]])) is None
+    ended = episodes.add(fragment([[3.0, 30.0], [4.0, 40.0]], terminated=[(0, 0)], first=2))
+    seen = ended.obs
+    assert seen.chosen.tolist() == [[True, False], [True, False], [True, False], [False, False]]
+    assert seen.start.tolist() == [[False, False]] * 3 + [[True, False]]
+    assert seen.carry[0].tolist() == [[0.0], [0.0]]
+    assert seen.obs[seen.chosen].tolist() == [[0, 0], [1, 0], [2, 0]]
+    assert ended.returns.tolist() == [6.0, 5.0, 3.0]
+    last = episodes.add(fragment([[5.0, 50.0]], terminated=[(0, 1)], first=4))
+    assert last.obs.obs[last.obs.chosen].tolist() == [[t, 1] for t in range(5)]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from rlrun.data.minibatch import flat_rows, minibatches
+from rlrun.types import History
 
 
 def test_time_and_environments_become_rows():
@@ -55,3 +56,26 @@ def test_rows_keep_their_order_in_the_source():
     rows = columns(10)
     minibatches(rows, 5)
     assert rows["number"].tolist() == list(range(10))
+
+
+def test_histories_keep_their_order_and_their_carry():
+    steps, envs = 3, 4
+    obs = torch.arange(steps * envs).view(steps, envs, 1)
+    start = torch.zeros(steps, envs).bool()
+    start[1, 2] = True
+    history = History(obs, start, (torch.arange(envs) * 10,))
+    rows = flat_rows(obs=history, action=obs.squeeze(-1))
+    assert rows["action"].shape == (steps, envs)
+    batches = minibatches(rows, 2 * steps)
+    assert [batch["action"].shape for batch in batches] == [(3, 2), (3, 2)]
+    whose = [int(n) for batch in batches for n in batch["action"][0]]
+    assert sorted(whose) == [0, 1, 2, 3]
+    for batch in batches:
+        first = batch["action"][0]
+        assert batch["action"].tolist() == [
+            [int(n) + t * envs for n in first] for t in range(steps)
+        ]
+        assert torch.equal(batch["obs"].obs.squeeze(-1), batch["action"])
+        assert torch.equal(batch["obs"].carry[0], first * 10)
+        assert batch["obs"].start.sum(0).tolist() == [int(n == 2) for n in first]
+    assert len(minibatches(rows, 1)) == envs  # at least one whole history

@@ -18,8 +18,8 @@ from rlrun.types import Obs
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoConfig:
-    """Options of `network=auto`: those of each network it may choose."""
+class AutoLayers:
+    """The options of each network that may be chosen."""
 
     nature_cnn: ImageLayers = option("for images from 36 x 36")
     minatar_cnn: ImageLayers = option("for smaller images from 3 x 3")
@@ -28,6 +28,12 @@ class AutoConfig:
         "widths of the layers on the parts of a Dict with images, otherwise as in mlp", at_least=1
     )
     layout: Layout = option("where an image's channels are; auto: at the smaller outer axis")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoConfig(AutoLayers):
+    """Options of `network=auto`."""
+
     shared: bool = option("one trunk for policy and value, instead of one each")
 
 
@@ -41,7 +47,7 @@ class Auto(Torso):
 
     Config = AutoConfig
 
-    def __init__(self, config: AutoConfig, space: Space[Any]) -> None:
+    def __init__(self, config: AutoLayers, space: Space[Any]) -> None:
         super().__init__(config, space)
         self.keys = _keys(config, space)
         parts = space.spaces.values() if isinstance(space, spaces.Dict) and self.keys else [space]
@@ -61,14 +67,14 @@ class Auto(Torso):
         return features if self.joint is None else self.joint(features)
 
     @classmethod
-    def stack(cls, config: AutoConfig, space: Space[Any], copies: int) -> TorsoStack:
+    def stack(cls, config: AutoLayers, space: Space[Any], copies: int) -> TorsoStack:
         """Return K networks; where each is an `mlp` and no more, as one batched product a layer."""
         if not _keys(config, space) and _choice(config, space) is MLP:
             return MLP.stack(config.mlp, space, copies)
         return super().stack(config, space, copies)
 
 
-def _keys(config: AutoConfig, space: Space[Any]) -> tuple[str, ...]:
+def _keys(config: AutoLayers, space: Space[Any]) -> tuple[str, ...]:
     """Return the keys of a Dict that holds an image to convolve, () for every other space."""
     if not isinstance(space, spaces.Dict):
         return ()
@@ -76,7 +82,7 @@ def _keys(config: AutoConfig, space: Space[Any]) -> tuple[str, ...]:
     return tuple(space.spaces) if seen else ()
 
 
-def _choice(config: AutoConfig, space: Space[Any]) -> type[Torso]:
+def _choice(config: AutoLayers, space: Space[Any]) -> type[Torso]:
     image = image_of(space, config.layout)
     side = 0 if image is None else min(image.height, image.width)
     if side >= NatureCNN.least:
@@ -84,14 +90,14 @@ def _choice(config: AutoConfig, space: Space[Any]) -> type[Torso]:
     return MinAtarCNN if side >= MinAtarCNN.least else MLP
 
 
-def _build(config: AutoConfig, space: Space[Any]) -> Torso:
+def _build(config: AutoLayers, space: Space[Any]) -> Torso:
     torso = _choice(config, space)
     if torso is MLP:
         return MLP(config.mlp, space)
     layers = config.nature_cnn if torso is NatureCNN else config.minatar_cnn
-    return torso(ImageConfig(**vars(layers), layout=config.layout, shared=config.shared), space)
+    return torso(ImageConfig(**vars(layers), layout=config.layout, shared=False), space)
 
 
-def _joint(config: AutoConfig, width: int) -> MLP:
+def _joint(config: AutoLayers, width: int) -> MLP:
     layers = replace(config.mlp, sizes=config.joint)
     return MLP(layers, spaces.Box(-np.inf, np.inf, (width,), np.float32))
