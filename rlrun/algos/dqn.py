@@ -18,6 +18,7 @@ from rlrun.config import option
 from rlrun.data.experience import Experience, ExperienceConfig
 from rlrun.data.priorities import PrioritizedConfig
 from rlrun.data.replay import Batch
+from rlrun.data.sequences import SequenceConfig
 from rlrun.functional.critics import td_target
 from rlrun.functional.q_values import (
     cross_entropy,
@@ -32,7 +33,7 @@ from rlrun.functional.schedules import Schedule
 from rlrun.nets.learner import Learner, mean_metrics
 from rlrun.nets.q_network import QHeadConfig, QNetwork, ValueExplorationConfig
 from rlrun.nets.target import Target
-from rlrun.types import Carry, Decision, Fragment, Metrics, Obs, Stateful
+from rlrun.types import Carry, Decision, Fragment, History, Metrics, Obs, Stateful
 
 TD_ERROR = "td_error"  # kept by row: it becomes priorities
 
@@ -49,6 +50,7 @@ class DQNConfig(ExperienceConfig, ValueExplorationConfig, QHeadConfig):
     n_step: int = option("rewards summed before bootstrapping", at_least=1)
     prioritized: bool = option("draw transitions in proportion to their error")
     priority: PrioritizedConfig = option("how, if prioritized")
+    sequence: SequenceConfig = option("what a network with memory learns from")
 
 
 class Draw(NamedTuple):
@@ -62,6 +64,7 @@ class DQN(Algorithm):
     """Stores what it sees and learns action values from draws of it."""
 
     Config = DQNConfig
+    recurrent = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,
@@ -84,6 +87,7 @@ class DQN(Algorithm):
             setting.device,
             n_step=config.n_step,
             prioritized=config.priority if config.prioritized else None,
+            sequence=config.sequence if setting.network.torso.recurrent else None,
         )
         self.replay, self.horizon = self.experience.replay, self.experience.horizon
         self.policy.warming = not self.experience.warm
@@ -100,7 +104,11 @@ class DQN(Algorithm):
 
     def act(self, obs: Obs, carry: Carry, *, explore: bool) -> Decision:
         """Explore around the best action, or take it."""
-        return self.policy.act(obs, explore)
+        return self.policy.act(obs, carry, explore)
+
+    def initial_carry(self, num_envs: int) -> Carry:
+        """Return what the network remembers at an episode's start."""
+        return self.policy.initial_carry(num_envs)
 
     def update(self, fragment: Fragment) -> Metrics:
         """Store the fragment, take the gradient steps that are due, and let the target follow."""
@@ -133,6 +141,8 @@ class DQN(Algorithm):
     def _with_target(self, drawn: Batch) -> Iterator[tuple[Batch, Tensor]]:
         """Pair minibatches with what the target says; it does not move, so one pass serves all."""
         next_q = self.target.module(drawn.next_obs)
+        if isinstance(drawn.obs, History):
+            return iter([(drawn, next_q)])
         size = self.config.batch_size
         return zip(drawn.split(size), next_q.split(size), strict=True)
 

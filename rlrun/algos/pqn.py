@@ -70,7 +70,7 @@ class PQN(Algorithm):
 
     def act(self, obs: Obs, carry: Carry, *, explore: bool) -> Decision:
         """Explore around the best action, or take it."""
-        return self.policy.act(obs, explore)
+        return self.policy.act(obs, carry, explore)
 
     def update(self, fragment: Fragment) -> Metrics:
         """Take `n_epochs` passes over the fragment in shuffled minibatches."""

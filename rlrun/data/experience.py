@@ -10,6 +10,7 @@ from rlrun.config import ConfigError, Problem, option
 from rlrun.data.capacity import bytes_of
 from rlrun.data.priorities import PrioritizedConfig
 from rlrun.data.replay import Batch, Replay
+from rlrun.data.sequences import SequenceConfig, SequenceReplay
 from rlrun.types import EnvSpec, Fragment
 
 DRAW_BYTES = 2**23
@@ -32,8 +33,8 @@ class Experience:
     """A replay memory and its rhythm: each fragment goes in, batches come out once it is warm.
 
     `horizon` is the steps each environment takes between updates; `updates` the gradient steps
-    since the beginning. Raises ConfigError where neither of `train_freq` and the number of
-    environments divides the other.
+    since the beginning. With `sequence` batches are histories, for a network with memory. Raises
+    ConfigError where neither of `train_freq` and the number of environments divides the other.
     """
 
     def __init__(
@@ -44,28 +45,43 @@ class Experience:
         *,
         n_step: int = 1,
         prioritized: PrioritizedConfig | None = None,
+        sequence: SequenceConfig | None = None,
     ) -> None:
         self.horizon, cycles = _rhythm(config.train_freq, spec.num_envs)
         steps = config.train_freq if config.gradient_steps < 0 else config.gradient_steps
         self._steps, self._config = cycles * steps, config
-        self.replay = Replay(
-            config.buffer_size,
-            spec,
-            device,
-            batch_size=config.batch_size,
-            gamma=config.gamma,
-            n_step=n_step,
-            prioritized=prioritized,
-        )
+        self.replay: Replay | SequenceReplay
+        if sequence is None:
+            self.replay = Replay(
+                config.buffer_size,
+                spec,
+                device,
+                batch_size=config.batch_size,
+                gamma=config.gamma,
+                n_step=n_step,
+                prioritized=prioritized,
+            )
+        else:
+            _check_sequences(n_step, prioritized)
+            self.replay = SequenceReplay(
+                sequence,
+                config.buffer_size,
+                spec,
+                device,
+                horizon=self.horizon,
+                batch_size=config.batch_size,
+                gamma=config.gamma,
+            )
         size = 2 * config.batch_size * bytes_of(spec.obs_space)
-        # a prioritized draw must know the errors of the one before
-        self._together = 1 if prioritized else max(DRAW_BYTES // size, 1)
+        # a prioritized draw must know the errors of the one before; sequences are not split
+        alone = prioritized is not None or sequence is not None
+        self._together = 1 if alone else max(DRAW_BYTES // size, 1)
         self.updates = 0
 
     @property
     def warm(self) -> bool:
         """Whether enough has been seen for learning to begin."""
-        return self.replay.added >= self._config.learning_starts
+        return self.replay.ready and self.replay.added >= self._config.learning_starts
 
     def absorb(self, fragment: Fragment) -> Iterator[Batch]:
         """Store a fragment, and yield a batch for each gradient step that is due."""
@@ -91,6 +107,13 @@ class Experience:
         """Take contents and count back."""
         self.replay.load_state_dict(state["replay"])
         self.updates = int(state["updates"])
+
+
+def _check_sequences(n_step: int, prioritized: PrioritizedConfig | None) -> None:
+    for key, asked in (("n_step", n_step > 1), ("prioritized", prioritized is not None)):
+        if asked:
+            reason = "a network with memory learns from sequences, drawn uniformly, one step ahead"
+            raise ConfigError(Problem(f"algo.{key}", f"{reason}; use network=auto with this"))
 
 
 def _rhythm(train_freq: int, num_envs: int) -> tuple[int, int]:

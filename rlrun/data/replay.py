@@ -32,10 +32,10 @@ class Batch(NamedTuple):
     the CPU, the rest on the memory's device.
     """
 
-    obs: Obs
+    obs: Any  # observations, or a history for networks with memory
     action: Tensor
     reward: Tensor
-    next_obs: Obs
+    next_obs: Any
     discount: Tensor
     weight: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks for
@@ -86,6 +86,11 @@ class Replay:
 
     def __len__(self) -> int:
         return self._filled * self._num_envs
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to draw."""
+        return self._filled > 0
 
     def add(self, fragment: Fragment) -> None:
         """Store a fragment `[T, N, ...]`: the one after the last, from the same environments.

@@ -100,8 +100,8 @@ class Store:
         obs: Obs = map_obs(lambda leaf: leaf[:entries], self.obs)
         kept = {
             "action": self.action[:entries],
-            "obs": _numbered(obs),
-            "ends": _numbered(self.ends),
+            "obs": numbered(obs),
+            "ends": numbered(self.ends),
         }
         return {**columns, **numbers, **kept}
 
@@ -112,7 +112,7 @@ class Store:
         for name in NUMBERS:
             getattr(self, name)[: len(state[name])] = state[name].cpu().numpy()
         self.action[: len(state["action"])] = state["action"]
-        for number, column in _numbered(self.obs).items():
+        for number, column in numbered(self.obs).items():
             column[: len(state["obs"][number])] = state["obs"][number]
         ends = unnumbered(state["ends"], self.ends)
         self.ends = map_obs(lambda leaf, old: leaf.to(old.device), ends, self.ends)
@@ -163,6 +163,6 @@ def unnumbered(state: Mapping[str, Tensor], like: Obs | list[str]) -> Obs:
     return {key: state[str(number)] for number, key in enumerate(sorted(like))}
 
 
-def _numbered(obs: Obs) -> dict[str, Tensor]:
+def numbered(obs: Obs) -> dict[str, Tensor]:
     """Return an observation's tensors by number: a checkpoint's names may hold no slash."""
     return {str(number): leaf for number, leaf in enumerate(leaves(obs))}

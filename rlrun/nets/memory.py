@@ -62,9 +62,10 @@ class MemoryTorso(Torso):
         """Return features `[T, N, F]`, and the carry after the end of each of its `segments`."""
 
     def forward(self, obs: Seen) -> Tensor:
-        """Return the features of a history, `[T, N, F]`."""
+        """Return the features of a history, `[T, N, F]`, or `[B, F]` of chosen steps."""
         assert isinstance(obs, History)
-        return self.unroll(obs)[0]
+        features, _ = self.unroll(obs)
+        return features if obs.chosen is None else features[obs.chosen]
 
     @classmethod
     def stack(cls, config: Any, space: Space[Any], copies: int) -> "MemoryStack":
@@ -101,13 +102,15 @@ class MemoryStack(TorsoStack):
     def only(self, index: int, obs: Seen) -> Tensor:
         """Return the features of one, `[T, N, F]`, or `[B, F]` of chosen steps."""
         assert isinstance(obs, History)
-        features, _ = self.unroll(index, obs)
-        return features if obs.chosen is None else features[obs.chosen]
+        features: Tensor = self._torso(index)(self._of(index, obs))
+        return features
 
     def unroll(self, index: int, history: History) -> tuple[Tensor, Carry]:
         """Return what one says of a history: features, and its carry after each segment."""
-        own = history._replace(carry=self._own(index, history.carry))
-        return self._torso(index).unroll(own)
+        return self._torso(index).unroll(self._of(index, history))
+
+    def _of(self, index: int, history: History) -> History:
+        return history._replace(carry=self._own(index, history.carry))
 
     def follow(self, index: int, obs: Obs, carry: Carry) -> Tensor:
         """Return the features `[S, F]` that one finds in observations after carries of its own."""

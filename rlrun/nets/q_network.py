@@ -12,7 +12,7 @@ from rlrun.functional.exploration import random_or_best, sample_boltzmann
 from rlrun.functional.schedules import Schedule
 from rlrun.nets.q_heads import QHead
 from rlrun.nets.torso import Network
-from rlrun.types import Decision, EnvSpec, Obs, leaves
+from rlrun.types import Carry, Decision, EnvSpec, Obs, Seen, leaves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,11 @@ class QNetwork(nn.Module):
                 raise ConfigError(Problem("algo.v_min", reason))
             self.register_buffer("support", torch.linspace(head.v_min, head.v_max, atoms))
 
-    def forward(self, obs: Obs, noisy: bool = True) -> Tensor:
-        """Return action values `[B, A]`, logits of the atoms or quantiles `[B, A, K]`."""
+    def forward(self, obs: Seen, noisy: bool = True) -> Tensor:
+        """Return action values `[B, A]`, logits of the atoms or quantiles `[B, A, K]`.
+
+        Networks with memory see histories with rows chosen.
+        """
         found: Tensor = self.head(self.torso(obs), noisy)
         return found
 
@@ -95,17 +98,27 @@ class QNetwork(nn.Module):
         """Return the value of the best action, `[B]`, without noise."""
         return self.mean(self(obs, noisy=False)).amax(1)
 
-    def act(self, obs: Obs, explore: bool) -> Decision:
+    def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
         """Explore, or take the best action, for observations `[N, ...]`."""
-        if explore and self.warming:
-            leaf = leaves(obs)[0]
-            return Decision(torch.randint(self.actions, leaf.shape[:1], device=leaf.device))
-        q = self.mean(self(obs, noisy=explore))
+        if explore and self.warming and not carry:
+            return Decision(self._any_action(obs))
+        features, carry = self.torso.step(obs, carry)
+        q = self.mean(self.head(features, explore))
         if not explore:
-            return Decision(q.argmax(1))
+            return Decision(q.argmax(1), carry)
+        if self.warming:
+            return Decision(self._any_action(obs), carry)
         if self.boltzmann:
-            return Decision(sample_boltzmann(q, self.rate, "first"))
-        return Decision(random_or_best(q, self.rate))
+            return Decision(sample_boltzmann(q, self.rate, "first"), carry)
+        return Decision(random_or_best(q, self.rate), carry)
+
+    def initial_carry(self, num_envs: int) -> Carry:
+        """Return what the network remembers at an episode's start."""
+        return self.torso.initial_carry(num_envs)
+
+    def _any_action(self, obs: Obs) -> Tensor:
+        leaf = leaves(obs)[0]
+        return torch.randint(self.actions, leaf.shape[:1], device=leaf.device)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return how it explores, which a checkpoint holds besides the weights."""

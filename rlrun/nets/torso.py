@@ -35,6 +35,14 @@ class Torso(nn.Module, ABC):
     def forward(self, obs: Any) -> Tensor:
         """Return features for observations with any leading shape."""
 
+    def initial_carry(self, num_envs: int) -> Carry:
+        """Return what it remembers at the start of an episode: nothing."""
+        return ()
+
+    def step(self, obs: Obs, carry: Carry) -> tuple[Tensor, Carry]:
+        """Return features `[N, F]` of observations `[N, ...]`, and what it remembers then."""
+        return self(obs), carry
+
     @classmethod
     def stack(cls, config: Any, space: Space[Any], copies: int) -> "TorsoStack":
         """Return several torsos with weights of their own that are evaluated together."""

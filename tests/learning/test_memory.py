@@ -2,10 +2,11 @@
 
 import pytest
 
+from rlrun.data.sequences import SequenceConfig
 from rlrun.functional.schedules import Schedule
 from tests.recipes import changed, recipe, trained
 
-STEPS = {"ppo": 6_000, "a2c": 12_000, "reinforce": 12_000}
+STEPS = {"ppo": 6_000, "a2c": 12_000, "reinforce": 12_000, "dqn": 4_000}
 SMALL = {
     "gru": ("network.hidden=16",),
     "lstm": ("network.hidden=16",),
@@ -23,6 +24,11 @@ def score(folder, algo, network, *words):
         "batch_size": 64,
         "learning_rate": Schedule.constant(0.003 if network == "transformer" else 0.01),
         "gamma": 0.9,
+        "train_freq": 32,
+        "gradient_steps": 4,
+        "target_update_interval": 256,
+        "exploration_fraction": 0.5,
+        "sequence": SequenceConfig(burn_in=2, length=6),
     }
     made = changed(
         made, learn, total_timesteps=STEPS[algo], final_eval_episodes=40, log_every=10_000
@@ -42,6 +48,7 @@ def score(folder, algo, network, *words):
         ("a2c", "transformer", "false"),
         ("reinforce", "lstm", "false"),
         ("reinforce", "transformer", "true"),
+        ("dqn", "gru", "true"),
     ],
 )
 def test_remembers(algo, network, shared, tmp_path):
