@@ -81,7 +81,7 @@ class Experience:
     @property
     def warm(self) -> bool:
         """Whether enough has been seen for learning to begin."""
-        return self.replay.ready and self.replay.added >= self._config.learning_starts
+        return self.replay.added >= self._config.learning_starts
 
     def absorb(self, fragment: Fragment) -> Iterator[Batch]:
         """Store a fragment, and yield a batch for each gradient step that is due."""
@@ -93,7 +93,7 @@ class Experience:
     def draws(self, fragment: Fragment) -> Iterator[Batch]:
         """Store a fragment, and yield what is due in large batches, to be split."""
         self.replay.add(fragment)
-        due = self._steps if self.warm else 0
+        due = self._steps if self.warm and self.replay.ready else 0
         while due > 0:
             count = min(due, self._together)
             yield self.replay.sample(count * self._config.batch_size)
