@@ -146,7 +146,7 @@ def measure(case: Case, words: list[str], repeats: int) -> list[Timing]:
         begun = time.perf_counter()
         run_until(case.warm_up + case.steps * (repeat + 1))
         seconds = time.perf_counter() - begun
-        timings.append(Timing(clock.steps - before, seconds, _split(watch.seconds, seconds)))
+        timings.append(Timing(clock.steps - before, seconds, split(watch.seconds, seconds)))
     parts.env.close()
     return timings
 
@@ -167,8 +167,8 @@ def summary(name: str, timings: list[Timing]) -> dict[str, Any]:
     }
 
 
-def _split(seconds: dict[str, float], total: float) -> dict[str, float]:
-    """Return the parts apart: collecting without what it calls is `store`."""
+def split(seconds: dict[str, float], total: float) -> dict[str, float]:
+    """Return a stopwatch's parts apart: collecting without what it calls is `store`."""
     act, environment = seconds.get("act", 0.0), seconds.get("environment", 0.0)
     split = {
         "act": act,

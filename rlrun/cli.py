@@ -10,6 +10,7 @@ VERBS = {
     "train": "train an agent; -m runs a sweep",
     "resume": "continue a run in its own folder",
     "eval": "replay a run or a checkpoint",
+    "check": "build what train would, and report: network, memory, time ahead, doubts",
     "bench": "measure steps a second and where the time goes",
     "list": "show algorithms, networks, presets and environments",
     "completion": "print the shell code that completes rlrun's words",

@@ -126,6 +126,16 @@ class ActorCritic(nn.Module):
         actor = [*policy.parameters(), *self.action_head.parameters()]
         return actor, [*value.parameters(), *self.value_head.parameters()]
 
+    def parameter_counts(self) -> dict[str, int]:
+        """Return the number of parameters of policy and value, and of a trunk they share."""
+        trunk, policy, value = (
+            sum(each.numel() for each in part.parameters())
+            for part in (self.torsos, self.action_head, self.value_head)
+        )
+        if self._critic == 0:
+            return {"shared": trunk, "policy": policy, "value": value}
+        return {"policy": trunk // 2 + policy, "value": trunk - trunk // 2 + value}
+
     def initial_carry(self, num_envs: int) -> Carry:
         """Return the carry of an episode's first step: what the torsos remember, then the noise."""
         return self.torsos.initial_carry(num_envs) + self.action_head.initial_carry(num_envs)

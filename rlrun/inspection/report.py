@@ -1,0 +1,81 @@
+"""Everything `rlrun check` says of a run, as one plain mapping."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rlrun.accel import WORTH_COMPILING, has_compiler
+from rlrun.build import Parts
+from rlrun.envs.batched.base import BatchedEnv
+from rlrun.envs.make import obs_space_of
+from rlrun.inspection.advice import advise
+from rlrun.inspection.network import counts
+from rlrun.inspection.plan import memory_of, plan_of
+from rlrun.inspection.speed import forecast, measure
+from rlrun.launch import Prepared
+from rlrun.schema import Recipe
+
+
+def inspect(prepared: Prepared, parts: Parts) -> dict[str, Any]:
+    """Look at what was built, measure it for some seconds, and return what JSON can hold."""
+    recipe, composed = prepared.recipe, prepared.composed
+    run, algorithm = recipe.run, parts.algorithm
+    plan, memory = plan_of(recipe, algorithm), memory_of(recipe, algorithm)
+    speed = measure(recipe, parts)
+    steps = {
+        name: round(each * plan.learning_updates) for name, each in speed.gradient_steps.items()
+    }
+    seconds = forecast(recipe, plan, speed)
+    return {
+        "algorithm": run.algo["name"],
+        "preset": composed.preset,
+        "preset_changes": composed.preset_changes,
+        "environment": {
+            "name": run.env.name,
+            "num_envs": run.num_envs,
+            "backend": backend_of(recipe, parts),
+            "observation_space": " ".join(str(algorithm.spec.obs_space).split()),
+            "action_space": " ".join(str(algorithm.spec.action_space).split()),
+        },
+        "device": {"name": str(parts.device), "reason": parts.device_reason},
+        "accel": dict(zip(("choice", "reason"), accel_of(recipe, sum(steps.values())), strict=True)),
+        "network": {
+            "name": run.network["name"],
+            "parameters": counts(algorithm),
+            "layers": [asdict(row) for row in speed.layers],
+        },
+        "plan": {**asdict(plan), "gradient_steps": steps},
+        "memory": asdict(memory),
+        "estimate": {
+            "seconds": sum(seconds.values()),
+            "steps_per_second": plan.steps / max(sum(seconds.values()), 1e-9),
+            "parts": seconds,
+            "updates_measured": speed.measured,
+            "converged": speed.converged,
+        },
+        "warnings": [
+            {"key": each.key, "message": each.message}
+            for each in advise(recipe, plan, memory, speed, obs_space_of(run.env))
+        ],
+    }
+
+
+def backend_of(recipe: Recipe, parts: Parts) -> str:
+    """Return how environments are stepped: torch, sync, async, or workers with one each."""
+    if recipe.algorithm.runner == "async":
+        return "workers"
+    if isinstance(parts.env, BatchedEnv):
+        return "torch"
+    chosen = recipe.run.env.vectorization
+    return "sync" if chosen == "auto" else chosen
+
+
+def accel_of(recipe: Recipe, gradient_steps: int) -> tuple[str, str]:
+    """Return off or compile, and why, for the gradient steps ahead."""
+    mode, ahead = recipe.run.accel, f"{gradient_steps:,} gradient steps ahead"
+    if mode != "auto":
+        return mode, "as asked"
+    if not has_compiler():
+        return "off", "no C++ compiler was found"
+    if gradient_steps >= WORTH_COMPILING:
+        return "compile", f"{ahead}, from {WORTH_COMPILING:,} it pays; the estimate is without it"
+    return "off", f"{ahead}, from {WORTH_COMPILING:,} it pays"
