@@ -1,6 +1,7 @@
-"""Compiles what learners differentiate, from outside: no algorithm knows of it.
+"""Compiles what learners differentiate and what collecting repeats: no algorithm knows of it.
 
-Loss and gradient become one graph. A compiler takes seconds before it saves the first microsecond,
+Loss and gradient become one graph; so do several steps of policy and environment, where the
+environments are tensors themselves. A compiler takes seconds before it saves the first microsecond,
 so `auto` asks for it only where many gradient steps lie ahead.
 """
 
@@ -14,30 +15,49 @@ from torch.nn import Module
 
 from rlrun.algos.base import Algorithm
 from rlrun.config import ConfigError, Problem
+from rlrun.data.collector import Collector
 from rlrun.nets.learner import Gradient, Learner
 from rlrun.nets.memory import remembers
 
 Mode: TypeAlias = Literal["auto", "off", "compile"]
 WORTH_COMPILING = 40_000
 """Gradient steps ahead from which compiling pays: see docs/performance.md."""
+WORTH_UNROLLING = 200_000
+"""Steps of each environment ahead from which compiling act and environment pays."""
 
 
 class Accelerator:
     """Decides, and tells the learners of an algorithm."""
 
-    def __init__(self, mode: Mode, algorithm: Algorithm, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(
+        self,
+        mode: Mode,
+        algorithm: Algorithm,
+        collector: Collector,
+        steps: int,
+        say: Callable[[str], None],
+    ) -> None:
+        """`steps` are those that each environment of `collector` will take in the whole run."""
+        self._say, self._collector, self._steps = say, collector, steps
+        self._unrolls = algorithm.steady and collector.unrolls
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]
         if any(isinstance(part, Module) and remembers(part) for part in parts):
             self._learners = []  # how a history falls into episodes is new at every call
         self._begun: tuple[float, int] | None = None
         self._undecided = mode == "auto" and bool(self._learners) and has_compiler()
-        if mode == "compile" and self._learners:
-            self._compile("as asked")
+        self._unrolls &= mode != "off" and has_compiler()
+        if mode == "compile":
+            if self._learners:
+                self._compile("as asked")
+            if self._unrolls:
+                self._unroll("as asked")
 
     def consider(self, progress: float) -> None:
         """Compile if that pays, judged by the gradient steps so far; the clock has no say in it."""
+        ahead = self._steps * (1.0 - progress)
+        if self._unrolls and ahead >= WORTH_UNROLLING:
+            self._unroll(f"about {ahead:,.0f} steps of each environment ahead")
         if not self._undecided:
             return
         updates = sum(each.updates for each in self._learners)
@@ -54,6 +74,11 @@ class Accelerator:
         for learner in self._learners:
             learner.transform(compiled)
         self._say(f"accel   compile: {reason}; the next update waits for it, for up to a minute")
+
+    def _unroll(self, reason: str) -> None:
+        self._unrolls = False
+        self._collector.unroll(compiled_steps)
+        self._say(f"accel   act and environment as one: {reason}; the next steps wait for it")
 
 
 def compiled(function: Any, backend: str = "inductor") -> Callable[[Any], Gradient]:
@@ -74,6 +99,17 @@ def compiled(function: Any, backend: str = "inductor") -> Callable[[Any], Gradie
         function.__closure__,
     )
     fast: Callable[[Any], Gradient] = torch.compile(own, backend=backend, fullgraph=True)
+    return fast
+
+
+def compiled_steps(function: Any, backend: str = "inductor") -> Callable[..., Any]:
+    """Return `function` as one compiled graph, with random numbers of the compiler's own."""
+    import torch
+
+    options: Any = {"fallback_random": False} if backend == "inductor" else None
+    fast: Callable[..., Any] = torch.compile(
+        function, backend=backend, fullgraph=True, options=options
+    )
     return fast
 
 

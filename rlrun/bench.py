@@ -18,8 +18,10 @@ from rlrun.accel import Accelerator
 from rlrun.build import build_parts
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
+from rlrun.envs.base import Transform
+from rlrun.envs.batched.base import BatchedEnv
 from rlrun.launch import prepare
-from rlrun.types import Metrics
+from rlrun.types import ActFn, Metrics
 
 COMMON = ("preset=none", "seed=1")
 PPO = ("algo=ppo", "env=CartPole-v1")
@@ -115,12 +117,15 @@ def measure(case: Case, words: list[str], repeats: int) -> list[Timing]:
     recipe = prepare([*case.words, *COMMON, *words], []).recipe
     parts = build_parts(recipe)
     algorithm, watch = parts.algorithm, Stopwatch()
-    # nothing is far ahead here, so `auto` means off; a case is timed as its words say
-    Accelerator(recipe.run.accel, algorithm, partial(print, file=sys.stderr))
     synchronize: Any = torch.cuda.synchronize if parts.device.type == "cuda" else lambda: None
     parts.env.step = watch.timed("environment", parts.env.step)  # type: ignore[method-assign]
+    act: ActFn = partial(algorithm.act, explore=True)
+    if isinstance(parts.env, BatchedEnv):
+        parts.env.unroll = _timed_unroll(parts.env.unroll, act, watch)  # type: ignore[method-assign]
     collector = Collector(parts.env, algorithm.initial_carry, parts.device, 1)
-    act = watch.timed("act", partial(algorithm.act, explore=True))
+    # nothing is far ahead here, so `auto` means off; a case is timed as its words say
+    Accelerator(recipe.run.accel, algorithm, collector, 0, partial(print, file=sys.stderr))
+    act = watch.timed("act", act)
     collect = watch.timed("collect", collector.collect)
     update = watch.timed("update", algorithm.update)
     log = watch.timed("logging", lambda metrics: [float(value) for value in metrics.values()])
@@ -149,6 +154,15 @@ def measure(case: Case, words: list[str], repeats: int) -> list[Timing]:
         timings.append(Timing(clock.steps - before, seconds, split(watch.seconds, seconds)))
     parts.env.close()
     return timings
+
+
+def _timed_unroll(unroll: Any, act: ActFn, watch: Stopwatch) -> Any:
+    """Return an environment's `unroll`, timed whole as environment: a compiler sees no clocks."""
+
+    def timed(_: ActFn, steps: int, transform: Transform) -> Any:
+        return watch.timed("environment", unroll(act, steps, transform))
+
+    return timed
 
 
 def summary(name: str, timings: list[Timing]) -> dict[str, Any]:

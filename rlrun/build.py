@@ -80,15 +80,17 @@ def assemble(
             except Exception as fault:  # a service that is away or knows us not: train without it
                 say(f"warning: logger {name} did not start and is off: {fault}")
     initial_carry = parts.algorithm.initial_carry
+    collector = Collector(parts.env, initial_carry, parts.device, int(seeds[0]))
+    steps = run.total_timesteps // run.num_envs
     return Experiment(
         periods=Periods(**{each.name: getattr(run, each.name) for each in fields(Periods)}),
         description=describe(recipe),
         algorithm=parts.algorithm,
-        accelerator=Accelerator(run.accel, parts.algorithm, say),
+        accelerator=Accelerator(run.accel, parts.algorithm, collector, steps, say),
         env=parts.env,
         make_eval_env=lambda count: make_vec_env(run.env, count, parts.device),
         make_worker=partial(build_worker, recipe, resumes),
-        collector=Collector(parts.env, initial_carry, parts.device, int(seeds[0])),
+        collector=collector,
         clock=Clock(run.total_timesteps),
         device=parts.device,
         folder=folder,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlrun import accel
-from rlrun.accel import WORTH_COMPILING, Accelerator, check_accel, compiled
+from rlrun.accel import WORTH_COMPILING, WORTH_UNROLLING, Accelerator, check_accel, compiled
 from rlrun.build import build_parts
 from rlrun.config import ConfigError
 from rlrun.data.collector import Collector
@@ -65,8 +65,20 @@ def test_generated_code_equals_eager():
     )
 
 
+class Watched:
+    """A collector that notes whether it is told to unroll."""
+
+    def __init__(self, able: bool = True) -> None:
+        self.unrolls, self.told = able, 0
+
+    def unroll(self, transform) -> None:
+        self.told += 1
+
+
 class Told:
     """An algorithm with one learner that counts what it is told."""
+
+    steady = True
 
     def __init__(self) -> None:
         self.learner = Learner([torch.nn.Parameter(torch.zeros(2))])
@@ -97,7 +109,7 @@ def test_auto_compiles_where_much_work_lies_ahead(
 ):
     monkeypatch.setattr(accel, "has_compiler", lambda: True)
     told, said = Told(), []
-    accelerator = Accelerator(mode, told, said.append)
+    accelerator = Accelerator(mode, told, Watched(able=False), 0, said.append)
     told.learner.updates = 7  # steps of before it was first asked do not count
     accelerator.consider(start)
     told.learner.updates += updates
@@ -107,10 +119,34 @@ def test_auto_compiles_where_much_work_lies_ahead(
     assert len(said) == expected
 
 
+@pytest.mark.parametrize(
+    ("mode", "able", "steady", "steps", "progress", "expected"),
+    [
+        ("auto", True, True, 2 * WORTH_UNROLLING, 0.5, True),
+        ("auto", True, True, 2 * WORTH_UNROLLING - 2, 0.5, False),
+        ("auto", False, True, 9 * WORTH_UNROLLING, 0.0, False),
+        ("auto", True, False, 9 * WORTH_UNROLLING, 0.0, False),
+        ("off", True, True, 9 * WORTH_UNROLLING, 0.0, False),
+        ("compile", True, True, 0, 0.0, True),
+        ("compile", False, True, 0, 0.0, False),
+    ],
+)
+def test_collecting_is_unrolled_where_many_steps_lie_ahead(
+    mode, able, steady, steps, progress, expected, monkeypatch
+):
+    monkeypatch.setattr(accel, "has_compiler", lambda: True)
+    told, collector = Told(), Watched(able)
+    told.steady = steady
+    accelerator = Accelerator(mode, told, collector, steps, lambda text: None)
+    accelerator.consider(progress)
+    accelerator.consider(progress)
+    assert collector.told == expected
+
+
 def test_without_a_compiler_auto_stays_eager_and_compile_is_refused(monkeypatch):
     monkeypatch.setattr(accel, "has_compiler", lambda: False)
     told = Told()
-    accelerator = Accelerator("auto", told, print)
+    accelerator = Accelerator("auto", told, Watched(), 10 * WORTH_UNROLLING, print)
     accelerator.consider(0.0)
     told.learner.updates = WORTH_COMPILING
     accelerator.consider(0.5)

@@ -41,7 +41,7 @@ class A2C(Algorithm):
     """Collects `n_steps` in every environment, then takes one policy-gradient step."""
 
     Config = A2CConfig
-    recurrent = True
+    recurrent = steady = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,

@@ -57,7 +57,7 @@ class PPO(Algorithm):
     """Collects `n_steps`, then takes `n_epochs` passes of clipped policy-gradient steps."""
 
     Config = PPOConfig
-    recurrent = True
+    recurrent = steady = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,

@@ -45,7 +45,7 @@ class Reinforce(Algorithm):
     """Collects `n_steps`, then takes one step on the episodes that have finished, if any."""
 
     Config = ReinforceConfig
-    recurrent = True
+    recurrent = steady = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,

@@ -51,6 +51,7 @@ class TRPO(Algorithm):
     """Collects `n_steps`, takes one bounded natural-gradient step, then fits the value."""
 
     Config = TRPOConfig
+    steady = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,

@@ -1,11 +1,17 @@
 """What the collector and the evaluator ask of a vectorised environment."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 
-from rlrun.types import EnvSpec, Obs, Step
+from rlrun.types import ActFn, EnvSpec, Fragment, Obs, Step
+
+Transform: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""From a function of tensors to a faster one that gives the same."""
+Unrolled: TypeAlias = Callable[[Obs], tuple[Fragment, Obs]]
+"""From the observation to act on to the steps that follow, and the observation after them."""
 
 
 class VecEnv(Protocol):
@@ -26,6 +32,20 @@ class VecEnv(Protocol):
 
     def close(self) -> None:
         """Release processes and windows."""
+        ...
+
+
+@runtime_checkable
+class Unrollable(Protocol):
+    """A `VecEnv` that may be able to take several steps of policy and environment at once."""
+
+    @property
+    def unrolls(self) -> bool:
+        """Whether it is able to."""
+        ...
+
+    def unroll(self, act: ActFn, steps: int, transform: Transform) -> Unrolled:
+        """Return the function that does, computed through `transform`."""
         ...
 
 

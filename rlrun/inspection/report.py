@@ -37,7 +37,9 @@ def inspect(prepared: Prepared, parts: Parts) -> dict[str, Any]:
             "action_space": " ".join(str(algorithm.spec.action_space).split()),
         },
         "device": {"name": str(parts.device), "reason": parts.device_reason},
-        "accel": dict(zip(("choice", "reason"), accel_of(recipe, sum(steps.values())), strict=True)),
+        "accel": dict(
+            zip(("choice", "reason"), accel_of(recipe, sum(steps.values())), strict=True)
+        ),
         "network": {
             "name": run.network["name"],
             "parameters": counts(algorithm),

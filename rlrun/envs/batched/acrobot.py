@@ -20,7 +20,7 @@ class Acrobot(Dynamics):
         return self.uniform(-0.1, 0.1, (count, 4), generator)
 
     def step(
-        self, state: Tensor, action: Tensor, generator: torch.Generator
+        self, state: Tensor, action: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Apply a torque of -1, 0 or 1 to the joint between the links."""
         torque = (action - 1).double()

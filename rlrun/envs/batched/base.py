@@ -1,6 +1,7 @@
 """What all batched environments share: time limits, resets in the same step, random numbers."""
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -8,8 +9,9 @@ import torch
 from gymnasium import Space
 from torch import Tensor
 
+from rlrun.envs.base import Transform, Unrolled
 from rlrun.envs.spaces import adapt_obs_space
-from rlrun.types import EnvSpec, Step, TabularModel
+from rlrun.types import ActFn, EnvSpec, Fragment, Obs, Step, TabularModel
 
 LIMIT = 2**62  # steps of an environment that has no time limit
 
@@ -22,6 +24,8 @@ class Dynamics(ABC):
     """
 
     kwargs: ClassVar[tuple[str, ...]] = ()
+    random: ClassVar[bool] = False
+    """Whether a step draws random numbers; a reset may in any case."""
     model: TabularModel | None = None
 
     def __init__(self, env: gym.Env[Any, Any], device: torch.device) -> None:
@@ -36,9 +40,12 @@ class Dynamics(ABC):
 
     @abstractmethod
     def step(
-        self, state: Tensor, action: Tensor, generator: torch.Generator
+        self, state: Tensor, action: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the next state, the reward `[N]` float32 and where the task ended `[N]` bool."""
+        """Return the next state, the reward `[N]` float32 and where the task ended `[N]` bool.
+
+        `generator` is None only where a step is not `random`.
+        """
 
     @abstractmethod
     def observe(self, state: Tensor) -> Tensor:
@@ -86,5 +93,53 @@ class BatchedEnv:
         self._state, self._age = state, age
         return Step(obs, reward, terminated, truncated, next_obs)
 
+    @property
+    def unrolls(self) -> bool:
+        """Whether `unroll` is possible: only resets are random."""
+        return not self._dynamics.random
+
+    def unroll(self, act: ActFn, steps: int, transform: Transform) -> Unrolled:
+        """Return a function that takes K steps of policy and environments as one piece of tensors.
+
+        From the observation to act on it gives a fragment `[K, N, ...]` and the observation after
+        it. What it computes goes through `transform`, such as a compiler; the policy must depend on
+        nothing but the observation and on tensors. First states are drawn for every step, whether
+        an episode ends there or not, so the random numbers are others than those of `step`.
+        """
+        count, dynamics = self.spec.num_envs, self._dynamics
+        function = transform(partial(_steps, act, dynamics, self._limit))
+
+        def unrolled(obs: Obs) -> tuple[Fragment, Obs]:
+            fresh = dynamics.draw(steps * count, self._generator).unflatten(0, (steps, count))
+            columns, obs, self._state, self._age = function(obs, self._state, self._age, fresh)
+            return Fragment(*columns, (), {}), obs  # type: ignore[call-arg]
+
+        return unrolled
+
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _steps(
+    act: ActFn,
+    dynamics: Dynamics,
+    limit: int,
+    obs: Tensor,
+    state: Tensor,
+    age: Tensor,
+    fresh: Tensor,
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    """Return the columns of one step for each of the first states `fresh` `[K, N, ...]`."""
+    rows = []
+    for first in fresh.unbind(0):
+        action = act(obs, ()).action
+        state, reward, terminated = dynamics.step(state, action, None)
+        age = age + 1
+        truncated = age >= limit
+        rows.append((obs, action, reward, dynamics.observe(state), terminated, truncated))
+        done = terminated | truncated
+        state = torch.where(done.view(-1, *[1] * (state.ndim - 1)), first, state)
+        age = torch.where(done, 0, age)
+        obs = dynamics.observe(state)
+    columns = [torch.stack(column) for column in zip(*rows, strict=True)]
+    return columns, obs, state, age

@@ -26,7 +26,7 @@ class CartPole(Dynamics):
         return self.uniform(-0.05, 0.05, (count, 4), generator)
 
     def step(
-        self, state: Tensor, action: Tensor, generator: torch.Generator
+        self, state: Tensor, action: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Push to the left (0) or to the right (1)."""
         _, velocity, angle, spin = state.unbind(1)

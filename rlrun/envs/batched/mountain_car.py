@@ -20,7 +20,7 @@ class MountainCar(Dynamics):
         return torch.cat((position, torch.zeros_like(position)), 1)
 
     def step(
-        self, state: Tensor, action: Tensor, generator: torch.Generator
+        self, state: Tensor, action: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Push to the left (0), not at all (1), or to the right (2)."""
         state, terminated = self.drive(state, (action - 1) * self.power)
@@ -47,7 +47,7 @@ class MountainCarContinuous(MountainCar):
     goal, power = 0.45, 0.0015
 
     def step(
-        self, state: Tensor, action: Tensor, generator: torch.Generator
+        self, state: Tensor, action: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Push with a force, clipped to the bounds."""
         force = action.view(-1).double().clamp(-1.0, 1.0)

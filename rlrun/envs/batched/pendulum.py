@@ -20,7 +20,7 @@ class Pendulum(Dynamics):
         return torch.cat((angle, self.uniform(-1.0, 1.0, (count, 1), generator)), 1)
 
     def step(
-        self, state: Tensor, action: Tensor, generator: torch.Generator
+        self, state: Tensor, action: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Apply a torque `[N, 1]`, clipped to the bounds."""
         angle, spin = state.unbind(1)

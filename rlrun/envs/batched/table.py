@@ -13,6 +13,7 @@ from rlrun.envs.model import tabular_model
 class Table(Dynamics):
     """State: its number `[N]`, int64. An outcome is one column of the K of a state and action."""
 
+    random = True
     kwargs = (
         *("map_name", "desc", "is_slippery", "success_rate", "reward_schedule"),
         *("is_rainy", "rainy_probability"),
@@ -45,7 +46,7 @@ class Table(Dynamics):
         return torch.multinomial(self._first, count, replacement=True, generator=generator)
 
     def step(
-        self, state: Tensor, action: Tensor, generator: torch.Generator
+        self, state: Tensor, action: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw one of the outcomes of each state and action."""
         row = state * self._actions + action

@@ -132,7 +132,7 @@ class MLPStack(TorsoStack):
 
     def _layers_of(self, index: int) -> list[tuple[Tensor, Tensor]]:
         """Return one network's weights; while acting, views made once, as slicing costs a call."""
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return [(weight[index], bias[index]) for weight, bias in self._layers]
         if not self._layers:
             return []

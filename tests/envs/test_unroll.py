@@ -1,0 +1,92 @@
+"""Several steps as one function are the steps they stand for."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from rlrun import accel
+from rlrun.accel import compiled_steps
+from rlrun.build import build_parts
+from rlrun.data import collector as collecting
+from rlrun.data.collector import Collector
+from tests.recipes import recipe
+
+ENVS, HORIZON = 5, 48
+DYNAMICS = [
+    "CartPole-v1",
+    "Acrobot-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Pendulum-v1",
+]
+
+
+def collected(env_id, transform, explore, fragments=3, draw=None):
+    """Fragments of a policy that was drawn at random, with first states made by `draw`."""
+    words = (
+        "preset=none",
+        "env.vectorization=torch",
+        f"num_envs={ENVS}",
+        "seed=3",
+        "algo.batch_size=5",
+    )
+    parts = build_parts(recipe("algo=ppo", f"env={env_id}", *words))
+    parts.env._limit = 13  # so that some episodes are cut
+    if draw is not None:
+        parts.env._dynamics.draw = partial(draw, parts.env._dynamics.draw)
+    algorithm = parts.algorithm
+    collector = Collector(parts.env, algorithm.initial_carry, parts.device, 0)
+    assert collector.unrolls
+    if transform is not None:
+        collector.unroll(transform)
+    torch.manual_seed(0)
+    found = []
+    for _ in range(fragments):
+        fragment = collector.collect(partial(algorithm.act, explore=explore), HORIZON)
+        columns = [*fragment[:6]]
+        found.append([column.clone() for column in columns])
+    return found, collector
+
+
+def constant(draw, count, generator):
+    """The same first state every time, whatever was drawn before."""
+    generator.manual_seed(7)
+    return draw(1, generator).expand(count, *draw(1, generator).shape[1:]).clone()
+
+
+@pytest.mark.parametrize("env_id", DYNAMICS)
+@pytest.mark.parametrize("explore", [True, False])
+def test_unrolled_is_stepwise(env_id, explore):
+    stepwise, one = collected(env_id, None, explore, draw=constant)
+    unrolled, other = collected(env_id, lambda function: function, explore, draw=constant)
+    for expected, found in zip(stepwise, unrolled, strict=True):
+        for column, same in zip(expected, found, strict=True):
+            assert torch.equal(column, same)
+    assert one.episodes() == other.episodes() != {}
+    terminated, truncated = stepwise[1][4], stepwise[1][5]
+    assert truncated.any()
+    assert not torch.equal(stepwise[1][0][1:], stepwise[1][3][:-1])  # successors are not resets
+    assert terminated.any() == (explore and env_id == "CartPole-v1")
+
+
+@pytest.mark.skipif(not accel.has_compiler(), reason="needs a C++ compiler")
+def test_generated_code_takes_the_same_steps(monkeypatch):
+    monkeypatch.setattr(collecting, "LONGEST_STRIDE", 2)  # compiled sooner
+    expected, _ = collected("CartPole-v1", lambda function: function, False, draw=constant)
+    found, _ = collected("CartPole-v1", compiled_steps, False, draw=constant)
+    for one, other in zip(expected[-1], found[-1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_what_draws_at_every_step_or_remembers_does_not_unroll():
+    torchy = ("preset=none", "env.vectorization=torch", "num_envs=4")
+    for words in (
+        ("algo=ppo", "env=FrozenLake-v1", *torchy),
+        ("algo=ppo", "env=CartPole-v1", "network=gru", *torchy),
+        ("algo=ppo", "env=CartPole-v1", "preset=none", "env.vectorization=sync"),
+    ):
+        parts = build_parts(recipe(*words))
+        collector = Collector(parts.env, parts.algorithm.initial_carry, parts.device, 0)
+        assert not collector.unrolls
+        parts.env.close()
