@@ -7,7 +7,7 @@ so `auto` asks for it only where many gradient steps lie ahead.
 import os
 import shutil
 from collections.abc import Callable
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import Any, Literal, TypeAlias
 
 from rlrun.algos.base import Algorithm
@@ -70,6 +70,15 @@ def compiled(function: Any, backend: str = "inductor") -> Callable[[Any], Gradie
     )
     fast: Callable[[Any], Gradient] = torch.compile(own, backend=backend, fullgraph=True)
     return fast
+
+
+def compiling(frame: FrameType | None) -> bool:
+    """Say whether a call stack, given by its innermost frame, stands inside the compiler."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "torch._dynamo.convert_frame":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def has_compiler() -> bool:
