@@ -8,7 +8,7 @@ so `auto` asks for it only where many gradient steps lie ahead.
 import os
 import shutil
 from collections.abc import Callable
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import Any, Literal, TypeAlias
 
 from torch.nn import Module
@@ -111,6 +111,15 @@ def compiled_steps(function: Any, backend: str = "inductor") -> Callable[..., An
         function, backend=backend, fullgraph=True, options=options
     )
     return fast
+
+
+def compiling(frame: FrameType | None) -> bool:
+    """Say whether a call stack, given by its innermost frame, stands inside the compiler."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "torch._dynamo.convert_frame":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def has_compiler() -> bool:

@@ -85,6 +85,10 @@ def _parse(arguments: list[str]) -> list[Override]:
         except HydraException as fault:
             hint = "; write key=value" if "=" not in word else f": {_first_line(fault)}"
             problems.append(Problem(word, f"cannot be read{hint}"))
+            continue
+        if not parsed[-1].key_or_group:
+            reason = "has no key before the '='; write key=value, such as seed=3"
+            problems.append(Problem(word, reason))
     if problems:
         raise ConfigError(*problems)
     return parsed
@@ -125,8 +129,14 @@ def _group(
     if override.is_delete() or isinstance(chosen, dict):
         problems.append(Problem(group, "names a group: choose one, as in algo=ppo"))
         return []
-    if group == "env" or chosen is None:
-        return [f"{group}={_quote(chosen)}"]
+    if group == "experiment" and chosen is None:
+        return []
+    if group == "env":
+        if chosen in (None, "") or isinstance(chosen, list):
+            reason = "is a list" if isinstance(chosen, list) else "is empty"
+            problems.append(Problem("env", f"{reason}; name one id, such as env=CartPole-v1"))
+            return []
+        return [f"env='{chosen}'"]
     names = choices(group, [conf_dir(), *config_dirs])
     if group == "preset":
         names = ["auto", *names]
@@ -219,10 +229,6 @@ def _flat(config: DictConfig) -> dict[str, Any]:
 def _overridden(key: str, values: list[Override]) -> bool:
     names = [override.key_or_group for override in values]
     return any(key == name or key.startswith(f"{name}.") for name in names)
-
-
-def _quote(value: Any) -> str:
-    return "null" if value is None else f"'{value}'"
 
 
 def _first_line(fault: Exception) -> str:

@@ -237,13 +237,20 @@ def _check_range(value: Any, metadata: Mapping[str, Any]) -> None:
     (low, low_open), (high, high_open) = metadata["low"], metadata["high"]
     if low is None and high is None:
         return
-    left = "(-inf" if low is None else f"{'(' if low_open else '['}{low:g}"
-    right = "inf)" if high is None else f"{high:g}{')' if high_open else ']'}"
+    left = "(-inf" if low is None else f"{'(' if low_open else '['}{_in_words(low)}"
+    right = "inf)" if high is None else f"{_in_words(high)}{')' if high_open else ']'}"
     for number in _numbers(value):
         too_low = low is not None and (number < low or (low_open and number == low))
         too_high = high is not None and (number > high or (high_open and number == high))
         if too_low or too_high:
             raise ValueError(f"{number:g} is not in {left}, {right}")
+
+
+def _in_words(bound: float) -> str:
+    """Return a bound as people write it: a power of two that large as such."""
+    if isinstance(bound, int) and bound >= 2**20 and bound & (bound - 1) == 0:
+        return f"2^{bound.bit_length() - 1}"
+    return f"{bound:g}"
 
 
 def _numbers(value: Any) -> list[float]:

@@ -17,6 +17,7 @@ from rlrun.compose import Composed, compose, to_yaml
 from rlrun.device import check_device
 from rlrun.evaluate import Evaluation
 from rlrun.experiment import Experiment
+from rlrun.inspection.network import counts, doubts, in_words, name_of
 from rlrun.logger.console import ConsoleLogger
 from rlrun.schema import Recipe, check
 from rlrun.types import Diverged
@@ -160,16 +161,18 @@ def _introduce(
     console: Console, folder: rundir.RunFolder, prepared: Prepared, parts: Parts
 ) -> None:
     composed, run = prepared.composed, prepared.recipe.run
-    tensors, _ = checkpoint.split_state(parts.algorithm.parts()["policy"].state_dict())
-    size = sum(tensor.numel() for tensor in tensors.values())
+    recipe, algorithm = prepared.recipe, parts.algorithm
+    sizes = in_words(counts(algorithm))
     changes = " ".join(f"{key}={value}" for key, value in composed.preset_changes.items())
     rows = [
         f"rlrun {__version__}: {run.algo['name']} on {run.env.name}, seed {run.seed}",
         f"preset  {composed.preset}" + (f": {changes}" if changes else ""),
         f"device  {parts.device}: {parts.device_reason}",
-        f"policy  {run.network['name']}, {size:,} numbers",
+        f"network {name_of(recipe, algorithm)}: {sizes}",
         f"folder  {folder.path}",
     ]
+    for each in doubts(recipe, algorithm.spec.obs_space):
+        rows.append(f"warning: {each.key}: {each.message}")
     for row in rows:
         folder.log(row)
         show(console, row)

@@ -6,9 +6,14 @@ from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
+from rlrun.accel import compiling
 from rlrun.evaluate import Evaluation
 from rlrun.experiment import Experiment
 from rlrun.types import Metrics
+
+
+class CompilingStopped(BaseException):
+    """Someone asked to stop while the compiler was at work, which catches every `Exception`."""
 
 
 def train(run: Experiment) -> Evaluation | None:
@@ -21,7 +26,10 @@ def train(run: Experiment) -> Evaluation | None:
     while not run.finished():
         run.algorithm.anneal(run.clock.progress)
         fragment = run.collector.collect(act, run.algorithm.horizon)
-        metrics = run.algorithm.update(fragment)
+        try:
+            metrics = run.algorithm.update(fragment)
+        except CompilingStopped:
+            break  # before the first step of this update: what it had collected is dropped
         run.clock.advance(fragment)
         tend(run, metrics)
     return finish(run)
@@ -48,13 +56,20 @@ def finish(run: Experiment) -> Evaluation | None:
 
 @contextmanager
 def stop_on_signals(run: Experiment) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the loop after the update at hand; a second one exits at once."""
+    """Let SIGINT and SIGTERM end the loop after the update at hand; a second one exits at once.
+
+    A compiler at work is not waited for: it may take a minute.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
         if run.stop_signal is not None:
             raise SystemExit(128 + number)
         run.stop_signal = number
-        run.say(f"{signal.Signals(number).name}: finishing the update and saving; again to quit")
+        name = signal.Signals(number).name
+        if compiling(frame):
+            run.say(f"{name}: leaving the compiler and saving; again to quit")
+            raise CompilingStopped
+        run.say(f"{name}: finishing the update and saving; again to quit")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,1 +1,1 @@
-"""What `rlrun check` finds out: a network's layers, its plan, its speed, and doubtful choices."""
+"""What `rlrun check` finds out: a network's layers, a run's plan, its speed, what is doubtful."""

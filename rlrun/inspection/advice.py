@@ -1,6 +1,7 @@
 """Choices that are allowed and probably not meant: what `rlrun check` warns of, and the fix."""
 
 import os
+import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,43 +9,31 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
+from rlrun.build import Parts
+from rlrun.conf_dir import choices, conf_dir
 from rlrun.config import Problem
+from rlrun.envs.make import obs_space_of
 from rlrun.envs.registry import make_env
-from rlrun.inspection.plan import Memory, Plan
+from rlrun.inspection.network import doubts
+from rlrun.inspection.plan import Memory, Plan, backend_of
 from rlrun.inspection.speed import Speed
-from rlrun.nets.images import image_of
-from rlrun.nets.torsos.mlp import MLP
 from rlrun.schema import Recipe
 
 CHEAP, COSTLY = 100e-6, 1e-3
 """Seconds of one environment's step: below, a process for it costs more; above, it pays."""
 
 
-def advise(
-    recipe: Recipe, plan: Plan, memory: Memory, speed: Speed, obs_space: Space[Any]
-) -> list[Problem]:
-    """Return what is doubtful, by key; `obs_space` is the environment's own."""
+def advise(recipe: Recipe, parts: Parts, plan: Plan, memory: Memory, speed: Speed) -> list[Problem]:
+    """Return what is doubtful, by key."""
+    obs_space = obs_space_of(recipe.run.env)  # the environment's own, before it is adapted
     return [
-        *of_network(recipe, obs_space),
+        *doubts(recipe, obs_space),
         *_of_budget(recipe, plan),
         *_of_learning(recipe, plan, speed),
         *_of_memory(recipe, memory),
         *_of_observations(obs_space),
-        *_of_environments(recipe, step_seconds(recipe)),
+        *_of_environments(recipe, backend_of(recipe, parts), step_seconds(recipe)),
     ]
-
-
-def of_network(recipe: Recipe, obs_space: Space[Any]) -> Iterator[Problem]:
-    """Yield what is doubtful about the network; `rlrun train` says it, too."""
-    if recipe.network.torso is not MLP:
-        return
-    if not recipe.network.config.sizes:
-        reason = "no hidden layers: what is learned is linear in the observation"
-        yield Problem("network.sizes", reason)
-    parts = obs_space.spaces.values() if isinstance(obs_space, spaces.Dict) else [obs_space]
-    if any(image_of(part, "auto") is not None for part in parts):
-        reason = "mlp sees an image as a row of numbers; network=auto takes convolutions"
-        yield Problem("network", reason)
 
 
 def _of_budget(recipe: Recipe, plan: Plan) -> Iterator[Problem]:
@@ -52,16 +41,17 @@ def _of_budget(recipe: Recipe, plan: Plan) -> Iterator[Problem]:
     if run.total_timesteps < plan.steps_per_update:
         reason = f"{run.total_timesteps} is less than one update's {plan.steps_per_update} steps"
         yield Problem("total_timesteps", f"{reason}; one update is all that happens")
-    for key, period in (("eval_every", run.eval_every), ("save_every", run.save_every)):
-        if period > plan.steps:
-            reason = f"{period} is never due within {plan.steps} steps; only the end counts"
-            yield Problem(key, reason)
+    if run.eval_every > plan.steps:
+        reason = f"{run.eval_every} is never due within {plan.steps} steps; only the end counts"
+        yield Problem("eval_every", reason)
     if run.log_every > plan.steps:
         reason = f"{run.log_every} is never due within {plan.steps} steps; there will be one row"
         yield Problem("log_every", reason)
     if run.preset == "none":
-        reason = f"none for {run.algo['name']} on {run.env.name}: the values are not tuned for it"
-        yield Problem("preset", reason)
+        tuned = f"{run.algo['name']}/{run.env.name}"
+        known = tuned in choices("preset", [conf_dir()])
+        reason = f"{tuned} exists, and is not applied" if known else f"there is no {tuned}"
+        yield Problem("preset", f"{reason}: nothing here is tuned for it")
 
 
 def _of_learning(recipe: Recipe, plan: Plan, speed: Speed) -> Iterator[Problem]:
@@ -103,33 +93,35 @@ def _of_observations(space: Space[Any]) -> Iterator[Problem]:
             yield Problem("env", reason)
 
 
-def _of_environments(recipe: Recipe, seconds: float) -> Iterator[Problem]:
+def _of_environments(recipe: Recipe, backend: str, seconds: float) -> Iterator[Problem]:
     run, cores = recipe.run, os.cpu_count() or 1
     key, cost = "env.vectorization", f"a step of {run.env.name} takes {seconds * 1e6:.0f} us"
-    if run.env.vectorization == "async" and seconds < CHEAP:
+    if backend == "async" and seconds < CHEAP:
         yield Problem(key, f"{cost}, less than asking another process; use sync or auto")
-    workers = recipe.algorithm.runner == "async"
-    if run.env.vectorization in ("auto", "sync") and not workers and run.num_envs > 1 < cores:
-        if seconds > COSTLY:
-            yield Problem(key, f"{cost}; async would step {run.num_envs} side by side")
-    if (run.env.vectorization == "async" or workers) and run.num_envs > 2 * cores:
+    if backend == "sync" and run.num_envs > 1 and cores > 1 and seconds > COSTLY:
+        yield Problem(key, f"{cost}; async would step {run.num_envs} side by side")
+    if backend in ("async", "workers") and run.num_envs > 2 * cores:
         yield Problem("num_envs", f"{run.num_envs} processes share {cores} cores")
     if run.threads > cores:
         yield Problem("threads", f"{run.threads} threads share {cores} cores")
 
 
 def step_seconds(recipe: Recipe, limit: float = 0.3) -> float:
-    """Return the mean seconds of a step of one environment with random actions."""
+    """Return the median seconds of a step of one environment with random actions.
+
+    The median, because a step in which the machine does something else says nothing.
+    """
     env = make_env(recipe.run.env.id, recipe.run.env.kwargs)
     try:
         env.reset(seed=0)
         env.action_space.seed(0)
-        count, begun = 0, time.perf_counter()
-        while (spent := time.perf_counter() - begun) < limit and count < 1000:
-            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
-            count += 1
+        spent: list[float] = []
+        while not spent or (sum(spent) < limit and len(spent) < 1000):
+            action, begun = env.action_space.sample(), time.perf_counter()
+            _, _, terminated, truncated, _ = env.step(action)
+            spent.append(time.perf_counter() - begun)
             if terminated or truncated:
                 env.reset()
-        return spent / count
+        return statistics.median(spent)
     finally:
         env.close()

@@ -6,10 +6,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from gymnasium import Space, spaces
 from torch import Tensor, nn
 
 from rlrun.algos.base import Algorithm
+from rlrun.config import Problem
 from rlrun.nets.actor_critic import ActorCritic
+from rlrun.nets.images import image_of
+from rlrun.nets.torso import Torso, TorsoStack
+from rlrun.nets.torsos.mlp import MLP
+from rlrun.schema import Recipe
 
 
 @dataclass
@@ -68,6 +74,26 @@ def in_words(sizes: Mapping[str, int]) -> str:
         return "no parameters"
     rows = [f"{name.replace('_', ' ')} {size:,}" for name, size in sizes.items()]
     return ", ".join(rows) + " parameters"
+
+
+def name_of(recipe: Recipe, algorithm: Algorithm) -> str:
+    """Return the network's name, or `table` for an algorithm that builds none."""
+    modules = [each for part in networks(algorithm).values() for each in part.modules()]
+    built = any(isinstance(each, Torso | TorsoStack) for each in modules)
+    return str(recipe.run.network["name"]) if built else "table"
+
+
+def doubts(recipe: Recipe, obs_space: Space[Any]) -> Iterator[Problem]:
+    """Yield what is doubtful about the network; `rlrun train` says it, too."""
+    if recipe.network.torso is not MLP:
+        return
+    if not recipe.network.config.sizes:
+        reason = "no hidden layers: what is learned is linear in the observation"
+        yield Problem("network.sizes", reason)
+    parts = obs_space.spaces.values() if isinstance(obs_space, spaces.Dict) else [obs_space]
+    if any(image_of(part, "auto") is not None for part in parts):
+        reason = "mlp sees an image as a row of numbers; network=auto takes convolutions"
+        yield Problem("network", reason)
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from rlrun.algos.base import Algorithm
+from rlrun.build import Parts
 from rlrun.data.capacity import bytes_for
 from rlrun.data.experience import Experience
 from rlrun.data.memory import free_memory
+from rlrun.envs.batched.base import BatchedEnv
 from rlrun.nets.learner import Learner
 from rlrun.schema import Recipe
 
@@ -83,6 +85,16 @@ def memory_of(recipe: Recipe, algorithm: Algorithm) -> Memory:
         checkpoints=checkpoint * kept,
         disk=_free_disk(Path(run.output_dir)),
     )
+
+
+def backend_of(recipe: Recipe, parts: Parts) -> str:
+    """Return how environments are stepped: torch, sync, async, or workers with one each."""
+    if recipe.algorithm.runner == "async":
+        return "workers"
+    if isinstance(parts.env, BatchedEnv):
+        return "torch"
+    chosen = recipe.run.env.vectorization
+    return "sync" if chosen == "auto" else chosen
 
 
 def learners_of(algorithm: Algorithm) -> dict[str, Learner]:

@@ -5,11 +5,9 @@ from typing import Any
 
 from rlrun.accel import WORTH_COMPILING, has_compiler
 from rlrun.build import Parts
-from rlrun.envs.batched.base import BatchedEnv
-from rlrun.envs.make import obs_space_of
 from rlrun.inspection.advice import advise
-from rlrun.inspection.network import counts
-from rlrun.inspection.plan import memory_of, plan_of
+from rlrun.inspection.network import counts, name_of
+from rlrun.inspection.plan import backend_of, memory_of, plan_of
 from rlrun.inspection.speed import forecast, measure
 from rlrun.launch import Prepared
 from rlrun.schema import Recipe
@@ -25,6 +23,7 @@ def inspect(prepared: Prepared, parts: Parts) -> dict[str, Any]:
         name: round(each * plan.learning_updates) for name, each in speed.gradient_steps.items()
     }
     seconds = forecast(recipe, plan, speed)
+    choice, reason = accel_of(recipe, sum(steps.values()))
     return {
         "algorithm": run.algo["name"],
         "preset": composed.preset,
@@ -37,11 +36,9 @@ def inspect(prepared: Prepared, parts: Parts) -> dict[str, Any]:
             "action_space": " ".join(str(algorithm.spec.action_space).split()),
         },
         "device": {"name": str(parts.device), "reason": parts.device_reason},
-        "accel": dict(
-            zip(("choice", "reason"), accel_of(recipe, sum(steps.values())), strict=True)
-        ),
+        "accel": {"choice": choice, "reason": reason},
         "network": {
-            "name": run.network["name"],
+            "name": name_of(recipe, algorithm),
             "parameters": counts(algorithm),
             "layers": [asdict(row) for row in speed.layers],
         },
@@ -52,23 +49,13 @@ def inspect(prepared: Prepared, parts: Parts) -> dict[str, Any]:
             "steps_per_second": plan.steps / max(sum(seconds.values()), 1e-9),
             "parts": seconds,
             "updates_measured": speed.measured,
-            "converged": speed.converged,
+            "at_most": algorithm.horizon == 0,  # planning ends where it converges
         },
         "warnings": [
             {"key": each.key, "message": each.message}
-            for each in advise(recipe, plan, memory, speed, obs_space_of(run.env))
+            for each in advise(recipe, parts, plan, memory, speed)
         ],
     }
-
-
-def backend_of(recipe: Recipe, parts: Parts) -> str:
-    """Return how environments are stepped: torch, sync, async, or workers with one each."""
-    if recipe.algorithm.runner == "async":
-        return "workers"
-    if isinstance(parts.env, BatchedEnv):
-        return "torch"
-    chosen = recipe.run.env.vectorization
-    return "sync" if chosen == "auto" else chosen
 
 
 def accel_of(recipe: Recipe, gradient_steps: int) -> tuple[str, str]:
@@ -76,6 +63,8 @@ def accel_of(recipe: Recipe, gradient_steps: int) -> tuple[str, str]:
     mode, ahead = recipe.run.accel, f"{gradient_steps:,} gradient steps ahead"
     if mode != "auto":
         return mode, "as asked"
+    if not gradient_steps:
+        return "off", "there is no gradient to compile"
     if not has_compiler():
         return "off", "no C++ compiler was found"
     if gradient_steps >= WORTH_COMPILING:

@@ -27,7 +27,6 @@ from rlrun.types import Fragment, Metrics
 SECONDS = 2.0
 """How long updates are timed; one update at least, so that slow ones take longer."""
 
-MOST_UPDATES = 500
 PARTS = ("environment", "act", "store", "update")
 
 
@@ -134,7 +133,7 @@ def _loop(algorithm: Algorithm, collector: Collector, seconds: float) -> Speed:
     begun = time.perf_counter()
     if not algorithm.converged:  # else the first update is all there is
         watch.seconds.clear()
-    while not algorithm.converged and measured < MOST_UPDATES:
+    while not algorithm.converged:
         update(collect(act, algorithm.horizon))
         measured += 1
         if time.perf_counter() - begun > seconds:

@@ -1,6 +1,7 @@
 """`rlrun check`: what a command would train, and how long that takes, without training."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,22 @@ def main(arguments: list[str]) -> int:
     """Run the verb."""
     as_json = "--json" in arguments
     words, options = split_options([word for word in arguments if word != "--json"])
-    for option, given in (("-m", options["flags"]), ("--jobs", options["--jobs"])):
-        if option in given or option == "--jobs" and given:
-            raise ConfigError(Problem(option, "check looks at one run; leave this out"))
+    if "-m" in options["flags"] or options["--jobs"]:
+        raise ConfigError(Problem("-m", "check looks at one run; leave out -m and --jobs"))
+    if "--cfg" in options["flags"]:
+        raise ConfigError(Problem("--cfg", "is an option of `rlrun train`; check prints no YAML"))
     from rlrun.build import build_parts
     from rlrun.inspection.report import inspect
     from rlrun.launch import prepare
+    from rlrun.types import Diverged
 
     prepared = prepare(words, [Path(folder) for folder in options["--config-dir"]])
     parts = build_parts(prepared.recipe)
     try:
         report = inspect(prepared, parts)
+    except Diverged as fault:
+        print(f"rlrun: diverged while measuring: {fault}", file=sys.stderr)
+        return 3
     finally:
         parts.env.close()
     if as_json:
@@ -58,7 +64,9 @@ def show(report: dict[str, Any]) -> None:
     for name, text in _facts(report):
         facts.add_row(name, text)
     console.print(facts, markup=False, highlight=False)
-    table = Table("part", "layer", "kind", "parameters", "output", "numbers", box=None)
+    table = Table("part", box=None)
+    for heading in ("layer", "kind", "parameters", "output", "numbers"):
+        table.add_column(heading, overflow="fold")
     for row in report["network"]["layers"]:
         shapes = ", ".join(f"{name} {_shape(shape)}" for name, shape in row["shapes"].items())
         output = _shape(row["output"]) if row["output"] else ""
@@ -91,7 +99,10 @@ def _facts(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _ahead(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     plan, memory, estimate = report["plan"], report["memory"], report["estimate"]
-    updates = f"{plan['updates']:,} of {plan['steps_per_update']:,} steps, {plan['steps']:,} in all"
+    updates = f"{plan['updates']:,}, each on {plan['steps_per_update']:,} new steps"
+    updates += f"; {plan['steps']:,} steps in all"
+    if estimate["at_most"]:
+        updates = f"{plan['updates']:,} at most; it ends where it converges"
     if plan["learning_updates"] < plan["updates"]:
         updates += f"; {plan['learning_updates']:,} of them learn"
     yield "updates", updates
@@ -109,7 +120,8 @@ def _ahead(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"{name} {seconds / total_seconds:.0%}" for name, seconds in estimate["parts"].items()
     )
     speed = f"{estimate['steps_per_second']:,.0f} steps a second"
-    yield "training time", f"about {duration(estimate['seconds'])} ({speed}: {shares})"
+    about = "at most" if estimate["at_most"] else "about"
+    yield "training time", f"{about} {duration(estimate['seconds'])} ({speed}: {shares})"
     yield "", "without evaluations, checkpoints and compiling"
 
 

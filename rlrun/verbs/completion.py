@@ -45,7 +45,7 @@ def suggest(line: str, word: str) -> list[str]:
     words = line.split()
     if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
         return [f"{verb} " for verb in VERBS if verb.startswith(word)]
-    if words[1] != "train":
+    if words[1] not in ("train", "check"):
         return _paths(word) if words[1] in ("eval", "resume") else []
     last = "" if line.endswith(" ") else words[-1]
     kept = last[: len(last) - len(word)] if last.endswith(word) else ""

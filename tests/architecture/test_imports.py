@@ -16,6 +16,7 @@ TOP = (
         "rlrun.sweep",
         "rlrun.sweep_table",
         "rlrun.bench",
+        "rlrun.inspection",
         "rlrun.replay",
         "rlrun.verbs",
         "rlrun.cli",
