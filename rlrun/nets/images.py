@@ -11,6 +11,7 @@ from gymnasium import Space, spaces
 from torch import Tensor, nn
 
 from rlrun.config import ConfigError, Problem, option
+from rlrun.nets.spectral import spectral
 from rlrun.nets.torso import ACTIVATIONS, Encoder, Torso, orthogonal
 from rlrun.types import Obs
 
@@ -25,6 +26,7 @@ class ImageLayers:
     dense: int = option("width of the dense layer after the convolutions", at_least=1)
     activation: Literal["tanh", "relu", "elu", "gelu", "silu"] = option("between the layers")
     layer_norm: bool = option("normalise each layer's output, a whole image at once")
+    spectral_norm: bool = option("hold each layer's largest singular value at one")
     init: Literal["orthogonal", "uniform"] = option(
         "orthogonal with gain sqrt(2), or PyTorch's uniform default"
     )
@@ -79,6 +81,8 @@ def convolution(
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding)
     if config.init == "orthogonal":
         orthogonal(layer, math.sqrt(2))
+    if config.spectral_norm:
+        spectral(layer)
     # one group: moments over the whole image, scale and shift for each channel
     return nn.Sequential(layer, nn.GroupNorm(1, outputs)) if config.layer_norm else layer
 
@@ -125,6 +129,8 @@ class ImageTorso(Torso):
         inputs = sum(map(_flat_size, self.trunks, self.images.values()))
         dense = nn.Linear(inputs + (self.encoder.size if self.encoder else 0), config.dense)
         self.dense = orthogonal(dense, math.sqrt(2)) if config.init == "orthogonal" else dense
+        if config.spectral_norm:
+            spectral(self.dense)
         self.norm = nn.LayerNorm(config.dense) if config.layer_norm else None
 
     @abstractmethod

@@ -16,7 +16,14 @@ OBS = spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
 def setting(num_envs: int = 1) -> Setting:
     """Return the setting of linear policies with two actions."""
-    mlp = MLP.Config(sizes=(), activation="tanh", layer_norm=False, init="orthogonal", shared=False)
+    mlp = MLP.Config(
+        sizes=(),
+        activation="tanh",
+        layer_norm=False,
+        spectral_norm=False,
+        init="orthogonal",
+        shared=False,
+    )
     spec = EnvSpec("hand", num_envs, OBS, spaces.Discrete(2))
     return Setting(spec, Network(MLP, mlp), torch.device("cpu"))
 

@@ -26,7 +26,14 @@ NOISE = {"action_noise": "none", "noise_std": 0.1, "noise_theta": 0.15, "noise_d
 
 
 def setting(action=ACTION, num_envs: int = 1) -> Setting:
-    mlp = MLP.Config(sizes=(), activation="relu", layer_norm=False, init="uniform", shared=False)
+    mlp = MLP.Config(
+        sizes=(),
+        activation="relu",
+        layer_norm=False,
+        spectral_norm=False,
+        init="uniform",
+        shared=False,
+    )
     return Setting(EnvSpec("hand", num_envs, OBS, action), Network(MLP, mlp), torch.device("cpu"))
 
 

@@ -61,7 +61,13 @@ def by_hand(**changes) -> TRPO:
 
 def deep(action_space, hidden=(8,), **changes):
     """Return the setting of small networks with a given action space and four environments."""
-    options = {"sizes": hidden, "activation": "tanh", "layer_norm": False, "init": "orthogonal"}
+    options = {
+        "sizes": hidden,
+        "activation": "tanh",
+        "layer_norm": False,
+        "spectral_norm": False,
+        "init": "orthogonal",
+    }
     mlp = MLP.Config(**{**options, "shared": False, **changes})
     plain = setting(num_envs=4)
     spec = dataclasses.replace(plain.spec, action_space=action_space)

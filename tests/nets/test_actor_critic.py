@@ -16,7 +16,12 @@ def build(shared=False, spec=SPEC, **changes) -> ActorCritic:
     options = {"normalize_observation": False, "normalize_reward": False, "log_std_init": 0.0}
     options |= {"action_distribution": "gaussian", "sde_sample_freq": 4, **changes}
     mlp = MLP.Config(
-        sizes=(8,), activation="tanh", layer_norm=False, init="orthogonal", shared=shared
+        sizes=(8,),
+        activation="tanh",
+        layer_norm=False,
+        spectral_norm=False,
+        init="orthogonal",
+        shared=shared,
     )
     return ActorCritic(PolicyConfig(**options), spec, Network(MLP, mlp), gamma=0.5)
 

@@ -16,7 +16,15 @@ from rlrun.types import EnvSpec
 OBS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 UNEVEN = spaces.Box(np.float32([-1.0, 2.0]), np.float32([3.0, 2.5]))
 NET = Network(
-    MLP, MLP.Config(sizes=(8,), activation="relu", layer_norm=False, init="uniform", shared=False)
+    MLP,
+    MLP.Config(
+        sizes=(8,),
+        activation="relu",
+        layer_norm=False,
+        spectral_norm=False,
+        init="uniform",
+        shared=False,
+    ),
 )
 
 

@@ -14,7 +14,14 @@ ACTION = spaces.Box(-2.0, 2.0, (2,))
 
 
 def network(*sizes: int) -> Network:
-    mlp = MLP.Config(sizes=sizes, activation="relu", layer_norm=False, init="uniform", shared=False)
+    mlp = MLP.Config(
+        sizes=sizes,
+        activation="relu",
+        layer_norm=False,
+        spectral_norm=False,
+        init="uniform",
+        shared=False,
+    )
     return Network(MLP, mlp)
 
 

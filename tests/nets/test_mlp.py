@@ -16,7 +16,13 @@ BOX = spaces.Box(-1, 1, (3,), np.float32)
 
 
 def config(**changes):
-    values = {"sizes": (8, 5), "activation": "tanh", "layer_norm": False, "init": "orthogonal"}
+    values = {
+        "sizes": (8, 5),
+        "activation": "tanh",
+        "layer_norm": False,
+        "spectral_norm": False,
+        "init": "orthogonal",
+    }
     return MLP.Config(**{**values, "shared": False, **changes})
 
 

@@ -14,7 +14,15 @@ from rlrun.types import EnvSpec
 
 SPEC = EnvSpec("hand", 4, spaces.Box(-np.inf, np.inf, (2,), np.float32), spaces.Discrete(3))
 NETWORK = Network(
-    MLP, MLP.Config(sizes=(8,), activation="tanh", layer_norm=False, init="uniform", shared=False)
+    MLP,
+    MLP.Config(
+        sizes=(8,),
+        activation="tanh",
+        layer_norm=False,
+        spectral_norm=False,
+        init="uniform",
+        shared=False,
+    ),
 )
 
 
@@ -74,7 +82,7 @@ def test_what_is_learned_becomes_action_values():
         q = network.mean(network(obs))
         assert q.shape == (5, 3)
         assert torch.equal(network.value(obs), q.amax(1))
-        assert torch.equal(network.act(obs, explore=False).action, q.argmax(1))
+        assert torch.equal(network.act(obs, (), explore=False).action, q.argmax(1))
 
 
 @pytest.mark.parametrize(
@@ -92,8 +100,8 @@ def test_exploring(kind, warming, lowest, highest):
     with torch.no_grad():
         network.head.linear.weight.zero_()
         network.head.linear.bias.copy_(torch.tensor([0.0, math.log(8.0), 0.0]))
-        action = network.act(torch.zeros(10_000, 2), explore=True).action
-        assert network.act(torch.zeros(3, 2), explore=False).action.tolist() == [1, 1, 1]
+        action = network.act(torch.zeros(10_000, 2), (), explore=True).action
+        assert network.act(torch.zeros(3, 2), (), explore=False).action.tolist() == [1, 1, 1]
     assert lowest < (action == 1).float().mean() < highest
 
 

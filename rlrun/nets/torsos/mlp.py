@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every torch user knows
 
 from rlrun.config import option
+from rlrun.nets.spectral import spectral
 from rlrun.nets.torso import ACTIVATIONS, Encoder, Torso, TorsoStack, orthogonal
 from rlrun.types import Obs
 
@@ -23,6 +24,7 @@ class MLPLayers:
     sizes: tuple[int, ...] = option("widths of the hidden layers", at_least=1)
     activation: Literal["tanh", "relu", "elu", "gelu", "silu"] = option("between the layers")
     layer_norm: bool = option("normalise each layer's output before its activation")
+    spectral_norm: bool = option("hold each layer's largest singular value at one")
     init: Literal["orthogonal", "uniform"] = option(
         "orthogonal with gain sqrt(2), or PyTorch's uniform default"
     )
@@ -50,9 +52,9 @@ class MLP(Torso):
         self.norms = nn.ModuleList()
         for inputs, outputs in pairwise(widths):
             layer = nn.Linear(inputs, outputs)
-            self.linears.append(
-                orthogonal(layer, math.sqrt(2)) if config.init == "orthogonal" else layer
-            )
+            if config.init == "orthogonal":
+                orthogonal(layer, math.sqrt(2))
+            self.linears.append(spectral(layer) if config.spectral_norm else layer)
             if config.layer_norm:
                 self.norms.append(nn.LayerNorm(outputs))
 
@@ -69,6 +71,8 @@ class MLP(Torso):
     @classmethod
     def stack(cls, config: MLPLayers, space: Space[Any], copies: int) -> TorsoStack:
         """Return K networks whose layers are one batched product each."""
+        if config.spectral_norm:
+            return super().stack(config, space, copies)
         return MLPStack([cls(config, space) for _ in range(copies)])
 
 
