@@ -85,10 +85,8 @@ def compiled(function: Any, backend: str = "inductor") -> Callable[[Any], Gradie
     """Return `function` as one compiled graph that draws the same random numbers."""
     import torch
     import torch._dynamo.config
-    import torch._inductor.config
 
     torch._dynamo.config.trace_autograd_ops = True
-    torch._inductor.config.fallback_random = True
     # graphs are kept by code object, and all losses come through one: with a copy each, a call
     # need not look through the graphs of the other losses
     own = FunctionType(
@@ -98,7 +96,10 @@ def compiled(function: Any, backend: str = "inductor") -> Callable[[Any], Gradie
         function.__defaults__,
         function.__closure__,
     )
-    fast: Callable[[Any], Gradient] = torch.compile(own, backend=backend, fullgraph=True)
+    options = _options(backend, fallback_random=True)
+    fast: Callable[[Any], Gradient] = torch.compile(
+        own, backend=backend, fullgraph=True, options=options
+    )
     return fast
 
 
@@ -106,11 +107,17 @@ def compiled_steps(function: Any, backend: str = "inductor") -> Callable[..., An
     """Return `function` as one compiled graph, with random numbers of the compiler's own."""
     import torch
 
-    options: Any = {"fallback_random": False} if backend == "inductor" else None
+    options = _options(backend, fallback_random=False)
     fast: Callable[..., Any] = torch.compile(
         function, backend=backend, fullgraph=True, options=options
     )
     return fast
+
+
+def _options(backend: str, *, fallback_random: bool) -> Any:
+    # the code around the kernels in C++ too: in Python it costs as much as small kernels do
+    options = {"fallback_random": fallback_random, "cpp_wrapper": True}
+    return options if backend == "inductor" else None
 
 
 def compiling(frame: FrameType | None) -> bool:
