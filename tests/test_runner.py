@@ -233,3 +233,25 @@ def test_a_logger_that_does_not_start_is_left_out(tmp_path, monkeypatch):
         said = (tmp_path / "run" / "log.txt").read_text()
         assert train(run) is not None
     assert "logger tensorboard did not start and is off: no login" in said
+
+
+def test_a_signal_while_the_compiler_works_does_not_wait_for_it(tmp_path):
+    compiler = {"__name__": "torch._dynamo.convert_frame", "kill": os.kill}
+    text = "def compile(*words):\n try:\n  kill(*words)\n except Exception:\n  pass\n return 5\n"
+    exec(text, compiler)
+    with experiment(tmp_path / "run", short(save_every=0, eval_every=0)) as run:
+        update, calls, compiled = run.algorithm.update, [], []
+
+        def stop_in_the_third(fragment):
+            calls.append(1)
+            if len(calls) == 3:
+                compiled.append(compiler["compile"](os.getpid(), signal.SIGINT))
+            return update(fragment)
+
+        run.algorithm.update = stop_in_the_third
+        with stop_on_signals(run):
+            assert train(run) is None
+        assert run.stop_signal == signal.SIGINT
+    assert (len(calls), compiled) == (3, [])
+    (saved,) = checkpoint.committed(run.folder.checkpoints)
+    assert saved.name == "step-000000016"  # two updates of 8 steps; the third is dropped

@@ -25,13 +25,12 @@ CHEAP, COSTLY = 100e-6, 1e-3
 
 def advise(recipe: Recipe, parts: Parts, plan: Plan, memory: Memory, speed: Speed) -> list[Problem]:
     """Return what is doubtful, by key."""
-    obs_space = obs_space_of(recipe.run.env)  # the environment's own, before it is adapted
     return [
-        *doubts(recipe, obs_space),
+        *doubts(recipe, parts.env.spec.obs_space),
         *_of_budget(recipe, plan),
         *_of_learning(recipe, plan, speed),
-        *_of_memory(recipe, memory),
-        *_of_observations(obs_space),
+        *of_memory(recipe, memory),
+        *of_observations(obs_space_of(recipe.run.env)),
         *_of_environments(recipe, backend_of(recipe, parts), step_seconds(recipe)),
     ]
 
@@ -69,7 +68,8 @@ def _of_learning(recipe: Recipe, plan: Plan, speed: Speed) -> Iterator[Problem]:
         yield Problem("algo", reason)
 
 
-def _of_memory(recipe: Recipe, memory: Memory) -> Iterator[Problem]:
+def of_memory(recipe: Recipe, memory: Memory) -> Iterator[Problem]:
+    """Yield what is doubtful about the replay memory and the disk."""
     size, steps = getattr(recipe.algorithm_config, "buffer_size", 0), recipe.run.total_timesteps
     if size > steps:
         reason = f"{size} is more than total_timesteps = {steps} can fill; {steps} is as good"
@@ -82,15 +82,18 @@ def _of_memory(recipe: Recipe, memory: Memory) -> Iterator[Problem]:
         yield Problem("output_dir", f"{reason}{memory.disk / 1e9:.1f} GB free")
 
 
-def _of_observations(space: Space[Any]) -> Iterator[Problem]:
-    parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-    for name, part in parts.items():
-        what = f"observation {name!r}" if name else "the observation"
-        if isinstance(part, spaces.Box) and part.dtype == np.float64:
-            yield Problem("env", f"{what} is float64; it is read as float32")
-        if isinstance(part, spaces.Box) and part.dtype == np.float32 and len(part.shape) == 3:
-            reason = f"{what} is an image of float32; uint8 takes a quarter of the memory"
-            yield Problem("env", reason)
+def of_observations(space: Space[Any], name: str = "") -> Iterator[Problem]:
+    """Yield what is doubtful about an environment's own space, before it is adapted."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        inner = space.items() if isinstance(space, spaces.Dict) else enumerate(space)
+        for key, part in inner:
+            yield from of_observations(part, f"{name}.{key}" if name else str(key))
+        return
+    what = f"observation {name!r}" if name else "the observation"
+    if isinstance(space, spaces.Box) and space.dtype == np.float64:
+        yield Problem("env", f"{what} is float64; it is read as float32")
+    if isinstance(space, spaces.Box) and space.dtype.kind == "f" and len(space.shape) == 3:
+        yield Problem("env", f"{what} is an image of floats; uint8 takes a quarter of the memory")
 
 
 def _of_environments(recipe: Recipe, backend: str, seconds: float) -> Iterator[Problem]:

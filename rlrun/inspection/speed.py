@@ -58,7 +58,7 @@ class Speed:
 
 def measure(recipe: Recipe, parts: Parts, seconds: float = SECONDS) -> Speed:
     """Time a handful of updates after a warm-up."""
-    short, factor = _shortened(recipe)
+    short, factor = shortened(recipe)
     if factor == 1.0:
         return _timed(short, parts, seconds)
     whole = _timed(short, parts, seconds / 2).scaled(factor)
@@ -86,7 +86,7 @@ def _warm(recipe: Recipe) -> Recipe:
     return replace(recipe, algorithm_config=config)
 
 
-def _shortened(recipe: Recipe) -> tuple[Recipe, float]:
+def shortened(recipe: Recipe) -> tuple[Recipe, float]:
     """Return a recipe of fragments with one minibatch, and how much shorter they are."""
     recipe = _warm(recipe)
     config = recipe.algorithm_config

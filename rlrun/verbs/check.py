@@ -99,7 +99,8 @@ def _facts(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _ahead(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     plan, memory, estimate = report["plan"], report["memory"], report["estimate"]
-    updates = f"{plan['updates']:,}, each on {plan['steps_per_update']:,} new steps"
+    each = plan["steps_per_update"]
+    updates = f"{plan['updates']:,}, each on {each:,} new step{'s' if each > 1 else ''}"
     updates += f"; {plan['steps']:,} steps in all"
     if estimate["at_most"]:
         updates = f"{plan['updates']:,} at most; it ends where it converges"

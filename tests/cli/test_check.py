@@ -203,6 +203,23 @@ def test_a_mistake_ends_as_in_train(words, message, capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_train_prints_the_counts_and_warns_of_a_linear_network(capsys, monkeypatch):
+    monkeypatch.setattr("rlrun.launch.drive", lambda recipe, parts, *rest: parts.env.close() or 0)
+    assert main(["train", *PPO]) == 0
+    out = capsys.readouterr().out
+    assert "network mlp: policy 4,610, value 4,545 parameters\n" in out
+    assert "warning" not in out
+
+    assert main(["train", *PPO, "network.sizes=[]"]) == 0
+    out = capsys.readouterr().out
+    assert "network mlp: policy 10, value 5 parameters\n" in out  # of 4 inputs, and a bias each
+    assert "warning: network.sizes: no hidden layers" in out
+
+
+def test_no_experiment_is_a_choice(capsys):
+    assert check(capsys, *PPO, "experiment=null")["plan"]["steps"] == 160
+
+
 def test_completion_knows_its_words():
     assert "check " in completion.suggest("rlrun ch", "ch")
     assert completion.suggest("rlrun check algo=pp", "pp") == ["ppo"]
