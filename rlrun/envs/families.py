@@ -28,9 +28,9 @@ class Family:
         return f"pip install 'rlrun[{self.extra}]'"
 
 
-HIGHWAY = tuple(
-    "highway- merge- exit- intersection- lane-keeping- parking- racetrack- roundabout- two-way- "
-    "u-turn-".split()
+ROADS = (
+    *("highway-", "merge-", "exit-", "intersection-", "roundabout-", "two-way-", "u-turn-"),
+    *("parking-", "racetrack-", "lane-keeping-"),
 )
 FAMILIES = (
     Family("Atari", "atari", ("ALE/",), "ale_py", words=("ale_py", "ale-py")),
@@ -40,7 +40,7 @@ FAMILIES = (
         words=("minigrid",),
         base="_minigrid",
     ),
-    Family("highway-env", "highway", HIGHWAY, "highway_env", words=("highway_env",)),
+    Family("highway-env", "highway", ROADS, "highway_env", words=("highway_env",)),
     Family(
         *("gym-anytrading", "trading", ("stocks-", "forex-"), "gym_anytrading"),
         words=("gym_anytrading",),

@@ -56,11 +56,9 @@ def obs_space_of(config: EnvConfig) -> Space[Any]:
 
 
 def _wins(config: EnvConfig, num_envs: int, device: torch.device) -> bool:
-    if (
-        config.id not in BATCHED
-        or config.success != "info"
-        or set(config.kwargs) - set(BATCHED[config.id][0].kwargs)
-    ):
+    if config.id not in BATCHED or config.success != "info":
+        return False
+    if set(config.kwargs) - set(BATCHED[config.id][0].kwargs):
         return False
     return device.type == "cuda" or num_envs >= BATCHED[config.id][1]
 
