@@ -64,7 +64,7 @@ def _envs() -> list[str]:
     from rlrun.envs.registry import installed, missing
 
     named = choices("env", [conf_dir()])
-    absent = [f"{'|'.join(each.prefixes)}...: {each.fix}" for each in missing()]
+    absent = [f"{'... '.join(each.prefixes)}...: {each.fix}" for each in missing()]
     return [*named, *installed(), *absent]
 
 
