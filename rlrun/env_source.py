@@ -11,6 +11,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
+from rlrun.envs.families import family_of
+
 PREFIX = "env/"
 
 
@@ -27,7 +29,9 @@ class GymnasiumSource(ConfigSource):
         if not self.is_config(config_path):
             raise ConfigLoadError(f"no configuration {config_path}")
         env_id = config_path.removeprefix(PREFIX).removesuffix(".yaml")
-        config = OmegaConf.create({"defaults": ["_base", "_self_"], "name": env_id, "id": env_id})
+        family = family_of(env_id)
+        defaults = [family.base if family else "_base", "_self_"]
+        config = OmegaConf.create({"defaults": defaults, "name": env_id, "id": env_id})
         return ConfigResult(
             provider=self.provider,
             path=f"{self.scheme()}://{self.path}",

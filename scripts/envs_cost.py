@@ -34,7 +34,14 @@ def cost(env_id: str, kind: str, size: int) -> float:
     """Return the least time of a vector step, in microseconds; nan where it would take minutes."""
     if kind == "sync" and size > 256:
         return float("nan")
-    config = EnvConfig(name=env_id, id=env_id, kwargs={}, vectorization=kind)  # type: ignore[arg-type]
+    config = EnvConfig(
+        name=env_id,
+        id=env_id,
+        kwargs={},
+        drop=(),
+        success="info",
+        vectorization=kind,  # type: ignore[arg-type]
+    )
     env: VecEnv = make_vec_env(config, size, torch.device("cpu"))
     env.reset(0)
     action = torch.as_tensor(env.spec.action_space.sample())

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rlrun.config import option
 from rlrun.envs.base import spread_seed
+from rlrun.envs.fitting import fit
 from rlrun.envs.in_process import SUCCESS_KEYS, InProcessEnvs
 from rlrun.envs.model import tabular_model
 from rlrun.envs.registry import make_env
@@ -33,10 +34,21 @@ class EnvConfig:
     name: str = option("the name presets and folders go by")
     id: str = option("Gymnasium's id, with its namespace or module")
     kwargs: dict[str, Any] = option("handed to gymnasium.make")
+    drop: tuple[str, ...] = option("keys left out of a Dict observation")
+    success: Literal["info", "reward"] = option(
+        "whether an episode reached its goal: what the environment's info tells at its end, or"
+        " whether it terminated with a positive reward"
+    )
     vectorization: Literal["auto", "sync", "async", "torch"] = option(
         "one after the other, a process each, or batched arithmetic on tensors; auto takes torch"
         " where there is such a version and enough environments for it to win, else sync"
     )
+
+
+def make_single(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
+    """Make one environment as its options say. Raises ConfigError where that cannot be."""
+    kwargs = {**config.kwargs, **({"render_mode": render_mode} if render_mode else {})}
+    return fit(make_env(config.id, kwargs), config.drop, config.success)
 
 
 class GymnasiumEnv:
@@ -46,8 +58,7 @@ class GymnasiumEnv:
     """
 
     def __init__(self, config: EnvConfig, num_envs: int, *, render_mode: str | None = None) -> None:
-        kwargs = {**config.kwargs, **({"render_mode": render_mode} if render_mode else {})}
-        make = partial(make_env, config.id, kwargs)
+        make = partial(make_single, config, render_mode)
         self._env = _vectorize(make, num_envs, config.vectorization)
         space = self._env.single_observation_space
         self._read = obs_reader(space)

@@ -6,14 +6,13 @@ import torch
 from gymnasium import Space
 
 from rlrun.config import ConfigError, Problem
-from rlrun.envs.adapter import EnvConfig, GymnasiumEnv
+from rlrun.envs.adapter import EnvConfig, GymnasiumEnv, make_single
 from rlrun.envs.batched.acrobot import Acrobot
 from rlrun.envs.batched.base import BatchedEnv, Dynamics
 from rlrun.envs.batched.cart_pole import CartPole
 from rlrun.envs.batched.mountain_car import MountainCar, MountainCarContinuous
 from rlrun.envs.batched.pendulum import Pendulum
 from rlrun.envs.batched.table import Table
-from rlrun.envs.registry import make_env
 
 AnyEnv: TypeAlias = GymnasiumEnv | BatchedEnv
 
@@ -42,14 +41,14 @@ def make_vec_env(config: EnvConfig, num_envs: int, device: torch.device) -> AnyE
     elif config.vectorization != "auto" or not _wins(config, num_envs, device):
         return GymnasiumEnv(config, num_envs)
     kind, _ = BATCHED[config.id]
-    env = make_env(config.id, config.kwargs)
+    env = make_single(config)
     limit = env.spec.max_episode_steps if env.spec else None
     return BatchedEnv(config.name, kind(env, device), num_envs, limit)
 
 
 def obs_space_of(config: EnvConfig) -> Space[Any]:
     """Return the observations' space, which the choice of a device asks for."""
-    env = make_env(config.id, config.kwargs)
+    env = make_single(config)
     try:
         return env.observation_space
     finally:
@@ -57,7 +56,9 @@ def obs_space_of(config: EnvConfig) -> Space[Any]:
 
 
 def _wins(config: EnvConfig, num_envs: int, device: torch.device) -> bool:
-    if config.id not in BATCHED or set(config.kwargs) - set(BATCHED[config.id][0].kwargs):
+    if config.id not in BATCHED or config.success != "info":
+        return False
+    if set(config.kwargs) - set(BATCHED[config.id][0].kwargs):
         return False
     return device.type == "cuda" or num_envs >= BATCHED[config.id][1]
 
@@ -66,6 +67,9 @@ def _check(config: EnvConfig) -> None:
     if config.id not in BATCHED:
         reason = f"there is no torch version of {config.id}, only of {', '.join(BATCHED)}; use auto"
         raise ConfigError(Problem("env.vectorization", reason))
+    if config.success != "info":
+        reason = "the torch versions tell of no success; use env.vectorization=sync"
+        raise ConfigError(Problem("env.success", reason))
     for key in config.kwargs:
         if key not in BATCHED[config.id][0].kwargs:
             reason = f"the torch version has no such option; use env.vectorization=sync for {key}"

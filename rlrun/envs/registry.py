@@ -7,19 +7,7 @@ import gymnasium as gym
 from gymnasium import error
 
 from rlrun.config import ConfigError, Problem, near_miss
-
-EXTRAS = {
-    "Box2D": "box2d",
-    "box2d": "box2d",
-    "swig": "box2d",
-    "mujoco": "mujoco",
-    "MuJoCo": "mujoco",
-    "pygame": "classic-control",
-    "ale_py": "atari",
-    "ale-py": "atari",
-}
-NAMESPACES = {"ALE": ("ale_py", "atari")}
-"""Packages that register environments when imported: namespace to module and extra."""
+from rlrun.envs.families import FAMILIES, Family, families_near, family_named, family_of
 
 
 def make_env(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
@@ -39,25 +27,51 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
 def check_id(env_id: str) -> None:
     """Raise ConfigError, with a near miss, unless Gymnasium knows the id.
 
-    Imports the module of `module:Env-v0` and the package behind a known namespace.
+    Imports the module of `module:Env-v0` and the package of the id's family.
     """
     module, _, name = env_id.rpartition(":")
-    namespace = name.partition("/")[0] if "/" in name else ""
-    _import_for(env_id, module, namespace)
+    family = family_of(name)
+    if module:
+        _import(env_id, module, "is the package installed?")
+    if family is not None and name not in gym.registry:
+        _import(env_id, family.module, family.fix)
+        _register(family)
     if name in gym.registry:
         return
+    for near in families_near(name):
+        _load(near)
     hint = near_miss(name, gym.registry) or "; `rlrun list envs` shows what is installed"
     raise ConfigError(Problem("env", f"no environment {env_id!r} is installed{hint}"))
 
 
 def installed() -> list[str]:
     """Return the ids of all environments that are installed, sorted."""
-    for module, _ in NAMESPACES.values():
-        try:
-            importlib.import_module(module)
-        except ImportError:
-            continue
+    for family in FAMILIES:
+        _load(family)
     return sorted(name for name in gym.registry if not _is_duplicate(name))
+
+
+def missing() -> list[Family]:
+    """Return the families that are not installed and would bring ids of their own."""
+    return [family for family in FAMILIES if family.module and not _load(family)]
+
+
+def _load(family: Family) -> bool:
+    """Make a family's ids known to Gymnasium; return whether its package is installed."""
+    if not family.module:
+        return True
+    try:
+        importlib.import_module(family.module)
+    except ImportError:
+        return False
+    _register(family)
+    return True
+
+
+def _register(family: Family) -> None:
+    # a second call would warn that ids are registered again
+    if family.register and not any(name.startswith(family.prefixes) for name in gym.registry):
+        getattr(importlib.import_module(family.module), family.register)()
 
 
 def _is_duplicate(name: str) -> bool:
@@ -65,22 +79,16 @@ def _is_duplicate(name: str) -> bool:
     return name.startswith(("phys2d/", "tabular/", "GymV"))
 
 
-def _import_for(env_id: str, module: str, namespace: str) -> None:
-    extra = ""
-    if not module and namespace in NAMESPACES:
-        module, extra = NAMESPACES[namespace]
-    if not module:
-        return
+def _import(env_id: str, module: str, fix: str) -> None:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as fault:
-        fix = f"pip install 'rlrun[{extra}]'" if extra else "is the package installed?"
         reason = f"{env_id} needs the module {fault.name!r}, which is not installed: {fix}"
         raise ConfigError(Problem("env", reason)) from fault
 
 
 def _missing_package(env_id: str, text: str) -> str:
-    extra = next((extra for word, extra in EXTRAS.items() if word in text), None)
-    if extra is None:
+    family = family_of(env_id) or family_named(text)
+    if family is None:
         return f"{env_id} needs a package that is not installed: {text.splitlines()[0]}"
-    return f"{env_id} needs packages that are not installed: pip install 'rlrun[{extra}]'"
+    return f"{env_id} needs packages that are not installed: {family.fix}"

@@ -18,10 +18,14 @@ from rlrun.types import Obs
 
 def adapt_obs_space(space: Space[Any]) -> Space[Any]:
     """Return the space of the tensors that `obs_reader` makes; ConfigError names what cannot be."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        parts = {".".join(path): _adapt_leaf(leaf) for path, leaf in _leaves(space)}
-        return spaces.Dict(parts)
-    return _adapt_leaf(space)
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        return _adapt_leaf(space, f": {space}")
+    parts = {}
+    for path, leaf in _leaves(space):
+        key = ".".join(path)
+        fix = f"; leave it out with env.drop=[{path[0]}]" if isinstance(space, spaces.Dict) else ""
+        parts[key] = _adapt_leaf(leaf, f", and {key!r} is one{fix}")
+    return spaces.Dict(parts)
 
 
 def obs_reader(space: Space[Any]) -> Callable[[Any], Obs]:
@@ -64,7 +68,7 @@ def action_writer(space: Space[Any]) -> Callable[[Tensor], Any]:
     )
 
 
-def _adapt_leaf(space: Space[Any]) -> Space[Any]:
+def _adapt_leaf(space: Space[Any], where: str) -> Space[Any]:
     if isinstance(space, spaces.Box) and space.dtype.kind == "f" and space.dtype != np.float32:
         low, high = space.low.astype(np.float32), space.high.astype(np.float32)
         return spaces.Box(low, high, dtype=np.float32)
@@ -75,7 +79,7 @@ def _adapt_leaf(space: Space[Any]) -> Space[Any]:
     if isinstance(space, spaces.Box | spaces.MultiBinary):
         return space
     raise ConfigError(
-        Problem("env", f"observation space {type(space).__name__} is not supported: {space}")
+        Problem("env", f"observation space {type(space).__name__} is not supported{where}")
     )
 
 

@@ -61,10 +61,11 @@ def _presets() -> list[str]:
 
 def _envs() -> list[str]:
     from rlrun.conf_dir import choices, conf_dir
-    from rlrun.envs.registry import installed
+    from rlrun.envs.registry import installed, missing
 
     named = choices("env", [conf_dir()])
-    return [*named, *installed()]
+    absent = [f"{'... '.join(each.prefixes)}...: {each.fix}" for each in missing()]
+    return [*named, *installed(), *absent]
 
 
 def _first_sentence(thing: type) -> str:

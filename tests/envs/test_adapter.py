@@ -25,8 +25,8 @@ REAL = {
 
 
 def make(env_id, num_envs=2, vectorization="sync", **kwargs):
-    config = EnvConfig(name=env_id, id=env_id, kwargs=kwargs, vectorization=vectorization)
-    return GymnasiumEnv(config, num_envs)
+    options = {"drop": (), "success": "info", "vectorization": vectorization}
+    return GymnasiumEnv(EnvConfig(name=env_id, id=env_id, kwargs=kwargs, **options), num_envs)
 
 
 def same(obs, other) -> bool:

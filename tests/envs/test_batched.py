@@ -31,7 +31,8 @@ STARTS = {  # bounds of first states: low, high
 
 
 def config(env_id: str, vectorization: str = "torch", **kwargs) -> EnvConfig:
-    return EnvConfig(name=env_id, id=env_id, kwargs=kwargs, vectorization=vectorization)
+    options = {"drop": (), "success": "info", "vectorization": vectorization}
+    return EnvConfig(name=env_id, id=env_id, kwargs=kwargs, **options)
 
 
 def batched(env_id: str, count: int, **kwargs) -> BatchedEnv:

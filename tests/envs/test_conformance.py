@@ -20,7 +20,8 @@ def check_scripted(kind) -> None:
 
 
 def check_cartpole(kind) -> None:
-    config = EnvConfig(name="c", id="CartPole-v1", kwargs={}, vectorization="sync")
+    options = {"kwargs": {}, "drop": (), "success": "info", "vectorization": "sync"}
+    config = EnvConfig(name="c", id="CartPole-v1", **options)
     check_vec_env(lambda count: kind(config, count), steps=60)
 
 

@@ -165,6 +165,30 @@ class Goal(gym.Env):
         return np.float32([2.0]), 0.0, True, False, {"is_success": bool(action)}
 
 
+class Prize(gym.Env):
+    """Ends at once: after action 0 without a reward, after 1 with one, after 2 with one, but cut.
+
+    Tells in `info` the opposite of what its rewards say; half of what it shows is words.
+    """
+
+    observation_space = spaces.Dict({"seen": WIDE, "said": spaces.Text(9)})
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"seen": np.float32([0.5]), "said": "go"}, {}
+
+    def step(self, action):
+        shown = {"seen": np.float32([2.0]), "said": "done"}
+        return (
+            shown,
+            float(action > 0),
+            bool(action < 2),
+            bool(action == 2),
+            {"success": action == 0},
+        )
+
+
 class OneBuffer(gym.Env):
     """Hands out one buffer and writes into it, in `reset` too."""
 
@@ -193,5 +217,5 @@ def stacked(obs: str = "image", around: str = "nothing") -> gym.Env:
 
 
 gym.register("Stacked-v0", stacked)
-for kind in (Spaces, Wrong, Goal, OneBuffer):
+for kind in (Spaces, Wrong, Goal, Prize, OneBuffer):
     gym.register(f"{kind.__name__}-v0", f"{__name__}:{kind.__name__}")
