@@ -2,6 +2,7 @@
 
 It stands last on the search path: a YAML in `conf/env/` of the same name wins. Whether the id
 exists is not asked here but when the configuration is checked, where a near miss can be offered.
+An id starts from `conf/env/_<namespace>.yaml` where there is one, as for `ALE/Pong-v5`.
 """
 
 from typing import Any
@@ -10,6 +11,8 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
 from omegaconf import OmegaConf
+
+from rlrun.conf_dir import conf_dir
 
 PREFIX = "env/"
 
@@ -27,7 +30,8 @@ class GymnasiumSource(ConfigSource):
         if not self.is_config(config_path):
             raise ConfigLoadError(f"no configuration {config_path}")
         env_id = config_path.removeprefix(PREFIX).removesuffix(".yaml")
-        config = OmegaConf.create({"defaults": ["_base", "_self_"], "name": env_id, "id": env_id})
+        base = _base_of(env_id)
+        config = OmegaConf.create({"defaults": [base, "_self_"], "name": env_id, "id": env_id})
         return ConfigResult(
             provider=self.provider,
             path=f"{self.scheme()}://{self.path}",
@@ -56,6 +60,12 @@ class GymnasiumSource(ConfigSource):
         from rlrun.envs.registry import installed
 
         return installed()
+
+
+def _base_of(env_id: str) -> str:
+    namespace, slash, _ = env_id.rpartition(":")[2].partition("/")
+    own = f"_{namespace}"
+    return own if slash and (conf_dir() / "env" / f"{own}.yaml").is_file() else "_base"
 
 
 def register() -> None:

@@ -15,6 +15,7 @@ import torch
 from rlrun.envs.adapter import EnvConfig
 from rlrun.envs.base import VecEnv
 from rlrun.envs.make import BATCHED, make_vec_env
+from rlrun.envs.wrappers.chain import Wrappers
 
 SIZES = (1, 4, 8, 16, 32, 64, 256, 1024, 4096)
 STEPS, REPEATS = 60, 5
@@ -34,7 +35,13 @@ def cost(env_id: str, kind: str, size: int) -> float:
     """Return the least time of a vector step, in microseconds; nan where it would take minutes."""
     if kind == "sync" and size > 256:
         return float("nan")
-    config = EnvConfig(name=env_id, id=env_id, kwargs={}, vectorization=kind)  # type: ignore[arg-type]
+    config = EnvConfig(
+        name=env_id,
+        id=env_id,
+        kwargs={},
+        wrappers=Wrappers(),
+        vectorization=kind,  # type: ignore[arg-type]
+    )
     env: VecEnv = make_vec_env(config, size, torch.device("cpu"))
     env.reset(0)
     action = torch.as_tensor(env.spec.action_space.sample())

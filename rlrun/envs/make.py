@@ -6,7 +6,7 @@ import torch
 from gymnasium import Space
 
 from rlrun.config import ConfigError, Problem
-from rlrun.envs.adapter import EnvConfig, GymnasiumEnv
+from rlrun.envs.adapter import EnvConfig, GymnasiumEnv, make_single
 from rlrun.envs.batched.acrobot import Acrobot
 from rlrun.envs.batched.base import BatchedEnv, Dynamics
 from rlrun.envs.batched.cart_pole import CartPole
@@ -49,7 +49,7 @@ def make_vec_env(config: EnvConfig, num_envs: int, device: torch.device) -> AnyE
 
 def obs_space_of(config: EnvConfig) -> Space[Any]:
     """Return the observations' space, which the choice of a device asks for."""
-    env = make_env(config.id, config.kwargs)
+    env = make_single(config)
     try:
         return env.observation_space
     finally:
@@ -57,12 +57,17 @@ def obs_space_of(config: EnvConfig) -> Space[Any]:
 
 
 def _wins(config: EnvConfig, num_envs: int, device: torch.device) -> bool:
-    if config.id not in BATCHED or set(config.kwargs) - set(BATCHED[config.id][0].kwargs):
+    if config.wrappers.entries or config.id not in BATCHED:
+        return False
+    if set(config.kwargs) - set(BATCHED[config.id][0].kwargs):
         return False
     return device.type == "cuda" or num_envs >= BATCHED[config.id][1]
 
 
 def _check(config: EnvConfig) -> None:
+    if config.wrappers.entries:
+        reason = "torch versions take no wrappers; use env.vectorization=auto or env.wrappers=[]"
+        raise ConfigError(Problem("env.vectorization", reason))
     if config.id not in BATCHED:
         reason = f"there is no torch version of {config.id}, only of {', '.join(BATCHED)}; use auto"
         raise ConfigError(Problem("env.vectorization", reason))

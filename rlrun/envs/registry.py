@@ -72,11 +72,13 @@ def _import_for(env_id: str, module: str, namespace: str) -> None:
     if not module:
         return
     try:
-        importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as fault:
         fix = f"pip install 'rlrun[{extra}]'" if extra else "is the package installed?"
         reason = f"{env_id} needs the module {fault.name!r}, which is not installed: {fix}"
         raise ConfigError(Problem("env", reason)) from fault
+    if module == "ale_py":  # it prints its name for every environment otherwise
+        imported.ALEInterface.setLoggerMode(imported.LoggerMode.Error)
 
 
 def _missing_package(env_id: str, text: str) -> str:
