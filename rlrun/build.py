@@ -88,7 +88,7 @@ def assemble(
         algorithm=parts.algorithm,
         accelerator=Accelerator(run.accel, parts.algorithm, collector, steps, say),
         env=parts.env,
-        make_eval_env=lambda count: make_vec_env(run.env, count, parts.device),
+        make_eval_env=lambda count: make_vec_env(run.env.for_evaluation(), count, parts.device),
         make_worker=partial(build_worker, recipe, resumes),
         collector=collector,
         clock=Clock(run.total_timesteps),
@@ -115,7 +115,7 @@ def build_worker(recipe: Recipe, resumes: int, index: int) -> tuple[Algorithm, C
 
 def make_env(recipe: Recipe, count: int, render_mode: str | None = None) -> GymnasiumEnv:
     """Make environments that can be rendered, as a replay needs them."""
-    return GymnasiumEnv(recipe.run.env, count, render_mode=render_mode)
+    return GymnasiumEnv(recipe.run.env.for_evaluation(), count, render_mode=render_mode)
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def _compose(parsed: list[Override], config_dirs: list[Path]) -> Composed:
         raise ConfigError(Problem("", _first_line(fault))) from fault
     assert isinstance(plain, dict)
     plain["preset"] = preset
+    _complete_wrappers(plain.get("env"))
     words = [override.input_line or "" for override in parsed]
     changes = {key: value for key, value in changes.items() if not _overridden(key, values)}
     return Composed(plain, words, preset, changes, problems, tuple(doubtful))  # type: ignore[arg-type]
@@ -209,6 +210,19 @@ def _apply_value(config: DictConfig, override: Override, problems: list[Problem]
     except (OmegaConfBaseException, TypeError, ValueError, AttributeError, AssertionError):
         parent = key.rpartition(".")[0]
         problems.append(Problem(key, f"{parent} is a single value and holds no keys"))
+
+
+def _complete_wrappers(env: Any) -> None:
+    """Give each entry of `env.wrappers` the options it leaves out; what is no entry stays."""
+    if not isinstance(env, dict) or not isinstance(env.get("wrappers"), list):
+        return
+    options = OmegaConf.to_container(OmegaConf.load(conf_dir() / "env" / "_wrappers.yaml"))
+    assert isinstance(options, dict)
+    for place, entry in enumerate(env["wrappers"]):
+        given = {"name": entry} if isinstance(entry, str) else entry
+        if isinstance(given, dict) and given.get("name") in options:
+            name = given["name"]
+            env["wrappers"][place] = {"name": name, **options[name], **given}
 
 
 def _flat(config: DictConfig) -> dict[str, Any]:

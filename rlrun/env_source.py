@@ -2,6 +2,7 @@
 
 It stands last on the search path: a YAML in `conf/env/` of the same name wins. Whether the id
 exists is not asked here but when the configuration is checked, where a near miss can be offered.
+An id starts from the base YAML of its family, such as `conf/env/_atari.yaml` for `ALE/Pong-v5`.
 """
 
 from typing import Any

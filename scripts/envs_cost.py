@@ -15,6 +15,7 @@ import torch
 from rlrun.envs.adapter import EnvConfig
 from rlrun.envs.base import VecEnv
 from rlrun.envs.make import BATCHED, make_vec_env
+from rlrun.envs.wrappers.chain import Wrappers
 
 SIZES = (1, 4, 8, 16, 32, 64, 256, 1024, 4096)
 STEPS, REPEATS = 60, 5
@@ -40,6 +41,7 @@ def cost(env_id: str, kind: str, size: int) -> float:
         kwargs={},
         drop=(),
         success="info",
+        wrappers=Wrappers(),
         vectorization=kind,  # type: ignore[arg-type]
     )
     env: VecEnv = make_vec_env(config, size, torch.device("cpu"))

@@ -5,9 +5,9 @@ same-step mode, where the true last observation comes in `infos["final_obs"]`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import gymnasium as gym
 import numpy as np
@@ -17,14 +17,15 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from gymnasium.wrappers import FrameStackObservation
 from torch import Tensor
 
-from rlrun.config import option
+from rlrun.config import ConfigError, option
 from rlrun.envs.base import spread_seed
 from rlrun.envs.fitting import fit
 from rlrun.envs.in_process import SUCCESS_KEYS, InProcessEnvs
 from rlrun.envs.model import tabular_model
 from rlrun.envs.registry import make_env
 from rlrun.envs.spaces import action_writer, adapt_obs_space, obs_reader
-from rlrun.types import EnvSpec, Obs, Step
+from rlrun.envs.wrappers.chain import Wrappers
+from rlrun.types import EnvSpec, Obs, Step, TabularModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +40,26 @@ class EnvConfig:
         "whether an episode reached its goal: what the environment's info tells at its end, or"
         " whether it terminated with a positive reward"
     )
+    wrappers: Wrappers = option("put around each environment, the innermost first")
     vectorization: Literal["auto", "sync", "async", "torch"] = option(
         "one after the other, a process each, or batched arithmetic on tensors; auto takes torch"
         " where there is such a version and enough environments for it to win, else sync"
     )
 
+    def for_evaluation(self) -> Self:
+        """Return the same without what changes rewards and ends in training only."""
+        return replace(self, wrappers=self.wrappers.in_evaluation())
+
 
 def make_single(config: EnvConfig, render_mode: str | None = None) -> gym.Env[Any, Any]:
     """Make one environment as its options say. Raises ConfigError where that cannot be."""
     kwargs = {**config.kwargs, **({"render_mode": render_mode} if render_mode else {})}
-    return fit(make_env(config.id, kwargs), config.drop, config.success)
+    env = fit(make_env(config.id, kwargs), config.drop, config.success)
+    try:
+        return config.wrappers.around(env)
+    except ConfigError:
+        env.close()
+        raise
 
 
 class GymnasiumEnv:
@@ -68,7 +79,7 @@ class GymnasiumEnv:
             num_envs=num_envs,
             obs_space=adapt_obs_space(space),
             action_space=self._env.single_action_space,
-            model=tabular_model(getattr(self._env, "envs", [None])[0]),
+            model=None if config.wrappers.entries else _model(self._env),
             frame_stack=_frame_stack(self._env, make),
         )
 
@@ -125,6 +136,10 @@ def _vectorize(
     # copy=False: the adapter copies once, into tensors of its own
     kind = AsyncVectorEnv if mode == "async" else InProcessEnvs
     return kind([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def _model(env: VectorEnv[Any, Any, Any]) -> TabularModel | None:
+    return tabular_model(getattr(env, "envs", [None])[0])
 
 
 def _replace(batch: Any, rows: dict[int, Any]) -> Any:

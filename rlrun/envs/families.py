@@ -33,7 +33,11 @@ ROADS = (
     *("parking-", "racetrack-", "lane-keeping-"),
 )
 FAMILIES = (
-    Family("Atari", "atari", ("ALE/",), "ale_py", words=("ale_py", "ale-py")),
+    Family(
+        *("Atari", "atari", ("ALE/",), "ale_py"),
+        words=("ale_py", "ale-py", "opencv", "cv2"),
+        base="_ALE",
+    ),
     Family("MinAtar", "minatar", ("MinAtar/",), "minatar.gym", "register_envs", ("minatar",)),
     Family(
         *("MiniGrid", "minigrid", ("MiniGrid-", "BabyAI-"), "minigrid"),

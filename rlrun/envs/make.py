@@ -56,7 +56,7 @@ def obs_space_of(config: EnvConfig) -> Space[Any]:
 
 
 def _wins(config: EnvConfig, num_envs: int, device: torch.device) -> bool:
-    if config.id not in BATCHED or config.success != "info":
+    if config.wrappers.entries or config.id not in BATCHED or config.success != "info":
         return False
     if set(config.kwargs) - set(BATCHED[config.id][0].kwargs):
         return False
@@ -64,6 +64,9 @@ def _wins(config: EnvConfig, num_envs: int, device: torch.device) -> bool:
 
 
 def _check(config: EnvConfig) -> None:
+    if config.wrappers.entries:
+        reason = "torch versions take no wrappers; use env.vectorization=auto or env.wrappers=[]"
+        raise ConfigError(Problem("env.vectorization", reason))
     if config.id not in BATCHED:
         reason = f"there is no torch version of {config.id}, only of {', '.join(BATCHED)}; use auto"
         raise ConfigError(Problem("env.vectorization", reason))

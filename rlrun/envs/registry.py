@@ -81,10 +81,12 @@ def _is_duplicate(name: str) -> bool:
 
 def _import(env_id: str, module: str, fix: str) -> None:
     try:
-        importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as fault:
         reason = f"{env_id} needs the module {fault.name!r}, which is not installed: {fix}"
         raise ConfigError(Problem("env", reason)) from fault
+    if module == "ale_py":  # it prints its name for every environment otherwise
+        imported.ALEInterface.setLoggerMode(imported.LoggerMode.Error)
 
 
 def _missing_package(env_id: str, text: str) -> str:

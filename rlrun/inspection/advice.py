@@ -12,8 +12,8 @@ from gymnasium import Space, spaces
 from rlrun.build import Parts
 from rlrun.conf_dir import choices, conf_dir
 from rlrun.config import Problem
+from rlrun.envs.adapter import make_single
 from rlrun.envs.make import obs_space_of
-from rlrun.envs.registry import make_env
 from rlrun.inspection.network import doubts
 from rlrun.inspection.plan import Memory, Plan, backend_of
 from rlrun.inspection.speed import Speed
@@ -114,7 +114,7 @@ def step_seconds(recipe: Recipe, limit: float = 0.3) -> float:
 
     The median, because a step in which the machine does something else says nothing.
     """
-    env = make_env(recipe.run.env.id, recipe.run.env.kwargs)
+    env = make_single(recipe.run.env)
     try:
         env.reset(seed=0)
         env.action_space.seed(0)

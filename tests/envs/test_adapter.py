@@ -9,6 +9,7 @@ from rlrun.config import ConfigError
 from rlrun.envs.adapter import EnvConfig, GymnasiumEnv
 from rlrun.envs.base import spread_seed
 from rlrun.envs.in_process import InProcessEnvs
+from rlrun.envs.wrappers.chain import Wrappers
 from rlrun.types import map_obs
 from tests.envs.conformance import check_vec_env, random_action
 from tests.envs.tiny import ACTIONS, DISCRETE, OBS, WIDE
@@ -25,8 +26,11 @@ REAL = {
 
 
 def make(env_id, num_envs=2, vectorization="sync", **kwargs):
-    options = {"drop": (), "success": "info", "vectorization": vectorization}
-    return GymnasiumEnv(EnvConfig(name=env_id, id=env_id, kwargs=kwargs, **options), num_envs)
+    options = {"drop": (), "success": "info", "wrappers": Wrappers()}
+    config = EnvConfig(
+        name=env_id, id=env_id, kwargs=kwargs, vectorization=vectorization, **options
+    )
+    return GymnasiumEnv(config, num_envs)
 
 
 def same(obs, other) -> bool:

@@ -10,6 +10,7 @@ from rlrun.envs.adapter import EnvConfig, GymnasiumEnv
 from rlrun.envs.batched.base import BatchedEnv
 from rlrun.envs.batched.table import Table
 from rlrun.envs.make import BATCHED, make_vec_env
+from rlrun.envs.wrappers.chain import Wrappers
 from tests.envs.conformance import check_vec_env, random_action
 
 CPU = torch.device("cpu")
@@ -31,8 +32,8 @@ STARTS = {  # bounds of first states: low, high
 
 
 def config(env_id: str, vectorization: str = "torch", **kwargs) -> EnvConfig:
-    options = {"drop": (), "success": "info", "vectorization": vectorization}
-    return EnvConfig(name=env_id, id=env_id, kwargs=kwargs, **options)
+    options = {"drop": (), "success": "info", "wrappers": Wrappers()}
+    return EnvConfig(name=env_id, id=env_id, kwargs=kwargs, vectorization=vectorization, **options)
 
 
 def batched(env_id: str, count: int, **kwargs) -> BatchedEnv:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rlrun.envs.adapter import EnvConfig, GymnasiumEnv
+from rlrun.envs.wrappers.chain import Wrappers
 from tests.data.scripted import ScriptedEnv
 from tests.envs.conformance import check_vec_env
 
@@ -20,8 +21,8 @@ def check_scripted(kind) -> None:
 
 
 def check_cartpole(kind) -> None:
-    options = {"kwargs": {}, "drop": (), "success": "info", "vectorization": "sync"}
-    config = EnvConfig(name="c", id="CartPole-v1", **options)
+    options = {"kwargs": {}, "drop": (), "success": "info", "wrappers": Wrappers()}
+    config = EnvConfig(name="c", id="CartPole-v1", vectorization="sync", **options)
     check_vec_env(lambda count: kind(config, count), steps=60)
 
 

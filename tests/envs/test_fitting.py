@@ -8,13 +8,15 @@ from gymnasium import spaces
 from rlrun.config import ConfigError
 from rlrun.envs.adapter import EnvConfig, GymnasiumEnv, make_single
 from rlrun.envs.make import make_vec_env
+from rlrun.envs.wrappers.chain import Wrappers
 from tests.envs.tiny import WIDE
 
 CPU = torch.device("cpu")
 
 
 def config(env_id="tests.envs.tiny:Prize-v0", **changes):
-    options = {"kwargs": {}, "drop": ("said",), "success": "reward", "vectorization": "sync"}
+    options = {"kwargs": {}, "drop": ("said",), "success": "reward", "wrappers": Wrappers()}
+    options["vectorization"] = "sync"
     return EnvConfig(name=env_id, id=env_id, **{**options, **changes})
 
 

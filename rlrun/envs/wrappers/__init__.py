@@ -1,0 +1,1 @@
+"""Wrappers of one environment, by name: the entries of `env.wrappers`."""

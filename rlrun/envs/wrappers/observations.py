@@ -1,0 +1,169 @@
+"""Wrappers that change what is seen; all but the choice of types are Gymnasium's."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import Space, spaces
+
+from rlrun.config import option
+from rlrun.envs.wrappers.base import AnyGym, Wrapper, shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameStack(Wrapper):
+    """Shows the last observations, the newest at the end of a new first axis."""
+
+    name = "frame_stack"
+    size: int = option("observations in a stack", at_least=1, at_most=64)
+
+    def wrap(self, env: AnyGym) -> AnyGym:
+        """Put the stack around; at an episode's start its first observation fills it."""
+        return gym.wrappers.FrameStackObservation(env, self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grayscale(Wrapper):
+    """Makes a colour image gray, by how bright the eye sees each colour."""
+
+    name = "grayscale"
+    keep_dim: bool = option("keep a last axis of one channel")
+
+    def wrap(self, env: AnyGym) -> AnyGym:
+        """Put it around."""
+        return gym.wrappers.GrayscaleObservation(env, self.keep_dim)
+
+    def needs(self, env: AnyGym) -> str:
+        """Ask for colour images."""
+        space = env.observation_space
+        fits = _is_image(space) and len(space.shape or ()) == 3 and space.shape[-1] == 3  # type: ignore[index]
+        return "" if fits else f"colour images [height, width, 3] of uint8, not {shown(space)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize(Wrapper):
+    """Makes an image larger or smaller, averaging over areas; uses OpenCV."""
+
+    name = "resize"
+    shape: tuple[int, ...] = option("height and width in pixels", at_least=1, at_most=4096)
+
+    def wrap(self, env: AnyGym) -> AnyGym:
+        """Put it around."""
+        height, width = self.shape
+        return gym.wrappers.ResizeObservation(env, (height, width))
+
+    def needs(self, env: AnyGym) -> str:
+        """Ask for images, and for two numbers."""
+        space = env.observation_space
+        if len(self.shape) != 2:
+            return f"shape: [height, width], not {list(self.shape)}"
+        shape = space.shape or ()
+        fits = _is_image(space) and (len(shape) == 2 or (len(shape) == 3 and shape[-1] <= 4))
+        wanted = "images [height, width] or [height, width, channels] of uint8"
+        return "" if fits else f"{wanted}, not {shown(space)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select(Wrapper):
+    """Shows some numbers of a vector only, in the order given: for what should be guessed."""
+
+    name = "select"
+    indices: tuple[int, ...] = option("which numbers, the first is 0", at_least=0)
+
+    def wrap(self, env: AnyGym) -> AnyGym:
+        """Put it around."""
+        space, chosen = env.observation_space, list(self.indices)
+        assert isinstance(space, spaces.Box)
+        shown = spaces.Box(space.low[chosen], space.high[chosen], dtype=space.dtype.type)
+        return gym.wrappers.TransformObservation(env, lambda obs: obs[chosen], shown)
+
+    def needs(self, env: AnyGym) -> str:
+        """Ask for a vector with such indices."""
+        space = env.observation_space
+        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+            return f"observations that are one vector, not {shown(space)}"
+        if not self.indices or max(self.indices) >= space.shape[0]:
+            return f"indices from 0 to {space.shape[0] - 1}, not {list(self.indices)}"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flatten(Wrapper):
+    """Puts everything that is seen into one vector; discrete parts become one-hot."""
+
+    name = "flatten"
+
+    def wrap(self, env: AnyGym) -> AnyGym:
+        """Put it around."""
+        return gym.wrappers.FlattenObservation(env)
+
+    def needs(self, env: AnyGym) -> str:
+        """Ask for a space of fixed size."""
+        space = env.observation_space
+        return (
+            "" if space.is_np_flattenable else f"observations of a fixed size, not {shown(space)}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneHot(Wrapper):
+    """Shows a number, or several, as a vector of zeros with a one for each."""
+
+    name = "one_hot"
+
+    def wrap(self, env: AnyGym) -> AnyGym:
+        """Put it around."""
+        return gym.wrappers.DtypeObservation(gym.wrappers.FlattenObservation(env), np.float32)
+
+    def needs(self, env: AnyGym) -> str:
+        """Ask for discrete observations."""
+        space = env.observation_space
+        fits = isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
+        return "" if fits else f"Discrete or MultiDiscrete observations, not {shown(space)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeAware(Wrapper):
+    """Adds to each observation how many steps of the episode are gone."""
+
+    name = "time_aware"
+    normalize: bool = option("as a share of the time limit, instead of a count")
+    flatten: bool = option("one vector, instead of a Dict of obs and time")
+
+    def wrap(self, env: AnyGym) -> AnyGym:
+        """Put it around."""
+        return gym.wrappers.TimeAwareObservation(
+            env, flatten=self.flatten, normalize_time=self.normalize
+        )
+
+    def needs(self, env: AnyGym) -> str:
+        """Ask for a time limit, and for a space that can be flattened."""
+        if env.spec is None or env.spec.max_episode_steps is None:
+            return "a time limit, and the environment has none; try env.kwargs.max_episode_steps"
+        space = env.observation_space
+        fits = space.is_np_flattenable or not self.flatten
+        return "" if fits else f"observations of a fixed size, not {shown(space)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxAndSkip(Wrapper):
+    """Holds an action for some steps, and shows the brightest of the last two at every place."""
+
+    name = "max_and_skip"
+    skip: int = option("steps an action is held", at_least=2, at_most=1000)
+
+    def wrap(self, env: AnyGym) -> AnyGym:
+        """Put it around."""
+        return gym.wrappers.MaxAndSkipObservation(env, self.skip)
+
+    def needs(self, env: AnyGym) -> str:
+        """Ask for arrays, of which a maximum can be taken."""
+        space = env.observation_space
+        return "" if isinstance(space, spaces.Box) else f"observations in a Box, not {shown(space)}"
+
+
+def _is_image(space: Space[Any]) -> bool:
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8:
+        return False
+    return bool((space.low == 0).all() and (space.high == 255).all())
