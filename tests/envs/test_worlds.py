@@ -21,7 +21,7 @@ WORLDS = {
     "Hopper-v5": ("mujoco", []),
     "MinAtar/Breakout-v1": ("minatar", []),
     "MinAtar/SpaceInvaders-v1": ("minatar", []),
-    "MiniGrid-Empty-8x8-v0": ("minigrid", []),
+    "MiniGrid-Empty-8x8-v0": ("minigrid", ["env.kwargs.max_steps=15"]),
     "highway-fast-v0": (
         "highway_env",
         ["env.kwargs.config={duration: 3, vehicles_count: 2, lanes_count: 2}"],
@@ -48,7 +48,7 @@ def test_trains_from_its_preset(env_id, tmp_path, monkeypatch):
 
 
 def torso_and_obs(env_id):
-    made = recipe("algo=ppo", f"env={env_id}", "preset=auto", "device=cpu", "num_envs=2")
+    made = recipe("algo=ppo", f"env={env_id}", "preset=auto", *TINY)
     parts = build_parts(made)
     obs = parts.env.reset(0)
     return made.network.build(parts.env.spec.obs_space), obs, parts.env
