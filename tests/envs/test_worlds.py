@@ -17,10 +17,8 @@ TINY = [
     *("eval_max_steps=20", "accel=off", "device=cpu", "env.vectorization=sync"),
 ]
 WORLDS = {
-    "HalfCheetah-v5": ("mujoco", []),
     "Hopper-v5": ("mujoco", []),
     "MinAtar/Breakout-v1": ("minatar", []),
-    "MinAtar/SpaceInvaders-v1": ("minatar", []),
     "MiniGrid-Empty-8x8-v0": ("minigrid", ["env.kwargs.max_steps=15"]),
     "highway-fast-v0": (
         "highway_env",
