@@ -6,15 +6,20 @@ from dataclasses import replace
 import pytest
 from gymnasium import spaces
 
+import rlrun.algos
+from rlrun.algos.base import Algorithm
 from rlrun.build import build_parts
 from rlrun.config import ConfigError
+from rlrun.schema import find, names
 from tests.envs.tiny import ACTIONS, DISCRETE, OBS, WIDE
-from tests.recipes import ALGORITHMS, changed, recipe, trained
+from tests.recipes import changed, recipe, trained
 
 SMALL = {"n_steps": 8, "batch_size": 16, "n_epochs": 1, "learning_starts": 8, "buffer_size": 64}
 SHORT = {"total_timesteps": 48, "log_every": 16, "final_eval_episodes": 1, "eval_num_envs": 1}
-PLANNERS = {"value_iteration", "policy_iteration"}
-BOUNDED = {"crossq", "ddpg", "sac", "td3"}
+KINDS = ("dqn", "ppo", "q_learning", "sac", "td3")
+"""An algorithm for each set of spaces that algorithms declare; composing all of them takes long."""
+
+BOUNDED = {"sac", "td3"}
 WITHOUT_TENSORS = {
     "text": spaces.Text(4),
     "sequence": spaces.Sequence(WIDE),
@@ -24,8 +29,9 @@ WITHOUT_TENSORS = {
 
 
 def made(algo, env, **kwargs):
-    run = recipe(f"algo={algo}", f"env=tests.envs.tiny:{env}-v0", "device=cpu", "preset=none")
-    return changed(run, SMALL, env=replace(run.run.env, kwargs=kwargs), **SHORT)
+    run = recipe(f"algo={algo}", "env=tests.envs.tiny:Spaces-v0", "device=cpu", "preset=none")
+    changes = {"id": f"tests.envs.tiny:{env}-v0", "kwargs": kwargs}
+    return changed(run, SMALL, env=replace(run.run.env, **changes), **SHORT)
 
 
 @pytest.mark.parametrize("obs", OBS)
@@ -43,9 +49,9 @@ def test_every_action_space_is_acted_in(action, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["obs", "action"])
-@pytest.mark.parametrize("algo", sorted({*ALGORITHMS} - PLANNERS))
+@pytest.mark.parametrize("algo", KINDS)
 def test_an_algorithm_serves_a_space_or_refuses_it_by_name(algo, kind):
-    algorithm = recipe(f"algo={algo}").algorithm
+    algorithm = made(algo, "Spaces").algorithm
     served = {"obs": algorithm.obs_spaces, "action": algorithm.action_spaces}
     usual = {
         "obs": "box" if spaces.Box in served["obs"] else "discrete",
@@ -77,3 +83,13 @@ def test_a_space_without_tensors_is_refused_by_name(kind, name):
 def test_several_actions_at_once_are_refused_by_name(space):
     with pytest.raises(ConfigError, match=f"action space {type(space).__name__} is not supported"):
         build_parts(made("ppo", "Wrong", action=space))
+
+
+def test_no_algorithm_declares_other_spaces_than_those_tried():
+    tried = {declared(made(algo, "Spaces").algorithm) for algo in KINDS}
+    all_declared = {declared(find(rlrun.algos, name, Algorithm)) for name in names(rlrun.algos)}
+    assert all_declared == tried
+
+
+def declared(algorithm):
+    return frozenset(algorithm.obs_spaces), frozenset(algorithm.action_spaces)
