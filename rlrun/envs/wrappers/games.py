@@ -12,7 +12,9 @@ import gymnasium as gym
 from gymnasium import spaces
 
 from rlrun.config import option
+from rlrun.envs.wrappers.actions import ClipReward
 from rlrun.envs.wrappers.base import AnyGym, Wrapper, action_meanings, shown
+from rlrun.envs.wrappers.observations import FrameStack, Grayscale, MaxAndSkip, Resize
 
 AnyWrapper = gym.Wrapper[Any, Any, Any, Any]
 Reset = tuple[Any, dict[str, Any]]
@@ -82,17 +84,10 @@ class Atari(Wrapper):
     clip_reward: bool = option("rewards between -1 and 1, in training")
 
     def wrap(self, env: AnyGym) -> AnyGym:
-        """Put them around, the stack outermost."""
-        env = gym.wrappers.AtariPreprocessing(
-            env, noop_max=self.noop_max, frame_skip=self.skip, screen_size=self.size
-        )
-        if self.episodic_life:
-            env = EpisodicLifeEnv(env)
-        if self.fire_reset and has_fire(env):
-            env = FireResetEnv(env)
-        if self.clip_reward:
-            env = gym.wrappers.ClipReward(env, -1.0, 1.0)
-        return gym.wrappers.FrameStackObservation(env, self.stack)
+        """Put the list around, the stack outermost."""
+        for each in self._listed(env):
+            env = each.wrap(env)
+        return env
 
     def needs(self, env: AnyGym) -> str:
         """Ask for a game that shows every frame as an image."""
@@ -109,6 +104,20 @@ class Atari(Wrapper):
     def in_evaluation(self) -> Self:
         """Play whole games for their own rewards."""
         return replace(self, episodic_life=False, clip_reward=False)
+
+    def _listed(self, env: AnyGym) -> list[Wrapper]:
+        colours = len(env.observation_space.shape or ()) == 3
+        chosen: list[tuple[bool, Wrapper]] = [
+            (self.noop_max > 0, NoopStart(noop_max=self.noop_max)),
+            (self.skip > 1, MaxAndSkip(skip=self.skip)),
+            (self.episodic_life, EpisodicLife()),
+            (self.fire_reset and has_fire(env), FireReset()),
+            (colours, Grayscale(keep_dim=False)),
+            (True, Resize(shape=(self.size, self.size))),
+            (self.clip_reward, ClipReward(low=-1.0, high=1.0)),
+            (True, FrameStack(size=self.stack)),
+        ]
+        return [each for wanted, each in chosen if wanted]
 
 
 class NoopStartEnv(AnyWrapper):

@@ -49,7 +49,10 @@ class Resize(Wrapper):
     shape: tuple[int, ...] = option("height and width in pixels", at_least=1, at_most=4096)
 
     def wrap(self, env: AnyGym) -> AnyGym:
-        """Put it around."""
+        """Put it around. Raises ModuleNotFoundError without OpenCV."""
+        import cv2
+
+        cv2.setNumThreads(1)  # for small images a second thread costs more than it brings
         height, width = self.shape
         return gym.wrappers.ResizeObservation(env, (height, width))
 
