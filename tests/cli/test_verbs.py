@@ -254,7 +254,8 @@ def test_any_id_works_without_a_yaml_file(tmp_path):
 
 def test_a_users_own_folder_of_yaml_is_searched(tmp_path, capsys):
     (tmp_path / "mine" / "env").mkdir(parents=True)
-    text = "name: Slow\nid: CartPole-v1\nkwargs: {max_episode_steps: 10}\nvectorization: auto\n"
+    text = "defaults: [_base, _self_]\nname: Slow\nid: CartPole-v1\n"
+    text += "kwargs: {max_episode_steps: 10}\n"
     (tmp_path / "mine" / "env" / "Slow.yaml").write_text(text)
 
     words = ["train", "algo=ppo", "env=Slow", *BRIEF, "--config-dir", "mine"]
