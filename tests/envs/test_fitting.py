@@ -48,6 +48,13 @@ def test_a_dropped_key_is_neither_in_the_space_nor_in_what_is_seen(vectorization
     env.close()
 
 
+def test_what_is_seen_without_a_key_belongs_to_the_space_without_it():
+    env = make_single(config())
+    seen, _ = env.reset(seed=0)
+    assert env.observation_space.contains(seen)
+    assert list(seen) == ["seen"]
+
+
 def test_nothing_is_wrapped_where_nothing_is_asked():
     bare = make_single(config("CartPole-v1", drop=(), success="info"))
     assert type(bare) is type(gym.make("CartPole-v1", disable_env_checker=True))
