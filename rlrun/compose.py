@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rlrun.conf_dir import choices, conf_dir
 from rlrun.config import ConfigError, Problem, near_miss
 from rlrun.env_source import register
+from rlrun.plugins import folders
 
 GROUPS = ("algo", "env", "network", "device", "logger", "preset", "experiment")
 
@@ -44,7 +45,7 @@ class Composed:
 def compose(arguments: list[str], config_dirs: list[Path]) -> Composed:
     """Compose one run. Raises ConfigError only where the words cannot be parsed at all."""
     with _hydra(config_dirs):
-        return _compose(_parse(arguments), config_dirs)
+        return _compose(_parse(arguments), [*config_dirs, *folders()])
 
 
 def compose_sweep(arguments: list[str], config_dirs: list[Path]) -> list[Composed]:
@@ -56,7 +57,8 @@ def compose_sweep(arguments: list[str], config_dirs: list[Path]) -> list[Compose
         except HydraException as fault:
             raise ConfigError(Problem("", _first_line(fault))) from fault
         jobs = [list(job) for batch in batches for job in batch]
-        return [_compose(_parse(job), config_dirs) for job in jobs]
+        places = [*config_dirs, *folders()]
+        return [_compose(_parse(job), places) for job in jobs]
 
 
 def to_yaml(values: dict[str, Any]) -> str:

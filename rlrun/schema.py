@@ -13,8 +13,11 @@ from rlrun.config import ConfigError, Problem, keys_of, near_miss, option, parse
 from rlrun.envs.adapter import EnvConfig
 from rlrun.envs.registry import check_id
 from rlrun.nets.torso import Network, Torso
+from rlrun.plugins import ALGORITHMS, NETWORKS, entries, load, owner
 
 T = TypeVar("T")
+GROUPS = {rlrun.algos.__name__: ALGORITHMS, rlrun.nets.torsos.__name__: NETWORKS}
+"""From the package with what is built in to the group of entry points with what is not."""
 LOGGERS = {"console": (), "tensorboard": (), "wandb": ("project", "mode", "entity")}
 
 
@@ -106,13 +109,18 @@ def check(
 
 
 def names(package: Any) -> list[str]:
-    """Return the modules of a package that may be chosen by name."""
-    found = [module.name for module in pkgutil.iter_modules(package.__path__)]
-    return sorted(name for name in found if name != "base" and not name.startswith("_"))
+    """Return what may be chosen by name: modules of a package, and entry points of others."""
+    return sorted({*_own(package), *entries(GROUPS[package.__name__])})
 
 
 def find(package: Any, name: str, base: type[T]) -> type[T]:
-    """Return the subclass of `base` that the module `name` of a package defines."""
+    """Return the subclass of `base` that the module `name` of a package, or a plug-in, defines.
+
+    Raises ConfigError where a plug-in cannot be imported.
+    """
+    if name not in _own(package):
+        group = GROUPS[package.__name__]
+        return load(group.removeprefix("rlrun."), entries(group)[name], base)
     module = importlib.import_module(f"{package.__name__}.{name}")
     own = [
         each
@@ -124,6 +132,11 @@ def find(package: Any, name: str, base: type[T]) -> type[T]:
     return own[0]
 
 
+def _own(package: Any) -> list[str]:
+    found = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return [name for name in found if name != "base" and not name.startswith("_")]
+
+
 def _named(
     values: Any, group: str, package: Any, base: type[T], problems: list[Problem]
 ) -> type[T] | None:
@@ -131,9 +144,19 @@ def _named(
     known = names(package)
     if name not in known:
         hint = near_miss(str(name), known) or f"; there are {', '.join(known)}"
-        problems.append(Problem(f"{group}.name", f"{name!r} does not exist{hint}"))
+        reason = f"{name!r} does not exist{hint}; a package that brings its own must be installed"
+        problems.append(Problem(f"{group}.name", reason))
         return None
-    return find(package, str(name), base)
+    plugin = entries(GROUPS[package.__name__]).get(name)
+    if plugin is not None and name in _own(package):
+        reason = f"{name!r} is also the name of a plug-in of the package {owner(plugin)}"
+        problems.append(Problem(f"{group}.name", f"{reason}, which must take another or go"))
+        return None
+    try:
+        return find(package, str(name), base)
+    except ConfigError as fault:
+        problems += [Problem(f"{group}.name", each.message) for each in fault.problems]
+        return None
 
 
 def _parse_named(

@@ -58,13 +58,19 @@ def _hydra_matches(last: str) -> list[str]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
+    from rlrun.compose import GROUPS
     from rlrun.conf_dir import choices, conf_dir
     from rlrun.env_source import register
+    from rlrun.plugins import folders
 
-    if last.startswith("env="):
-        from rlrun.envs.registry import installed
+    group, chosen, _ = last.partition("=")
+    if chosen and group in GROUPS:
+        names = choices(group, [conf_dir(), *folders()])
+        if group == "env":
+            from rlrun.envs.registry import installed
 
-        return [f"env={name}" for name in [*choices("env", [conf_dir()]), *installed()]]
+            names += installed()
+        return [f"{group}={name}" for name in names]
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):

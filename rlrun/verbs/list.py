@@ -36,7 +36,11 @@ def _algorithms() -> list[str]:
 
     rows = [("", "observations", "actions", "")]
     for name in names(rlrun.algos):
-        algorithm = find(rlrun.algos, name, Algorithm)
+        try:
+            algorithm = find(rlrun.algos, name, Algorithm)
+        except ConfigError as fault:
+            rows.append((name, "", "", fault.problems[0].message))
+            continue
         obs = " ".join(space.__name__ for space in algorithm.obs_spaces)
         actions = " ".join(space.__name__ for space in algorithm.action_spaces)
         rows.append((name, obs, actions, _first_sentence(algorithm)))
@@ -49,21 +53,29 @@ def _networks() -> list[str]:
     from rlrun.nets.torso import Torso
     from rlrun.schema import find, names
 
-    package = rlrun.nets.torsos
-    return [f"{name:<12} {_first_sentence(find(package, name, Torso))}" for name in names(package)]
+    rows = []
+    for name in names(rlrun.nets.torsos):
+        try:
+            text = _first_sentence(find(rlrun.nets.torsos, name, Torso))
+        except ConfigError as fault:
+            text = fault.problems[0].message
+        rows.append(f"{name:<12} {text}")
+    return rows
 
 
 def _presets() -> list[str]:
     from rlrun.conf_dir import choices, conf_dir
+    from rlrun.plugins import folders
 
-    return [name for name in choices("preset", [conf_dir()]) if name != "none"]
+    return [name for name in choices("preset", [conf_dir(), *folders()]) if name != "none"]
 
 
 def _envs() -> list[str]:
     from rlrun.conf_dir import choices, conf_dir
     from rlrun.envs.registry import installed, missing
+    from rlrun.plugins import folders
 
-    named = choices("env", [conf_dir()])
+    named = choices("env", [conf_dir(), *folders()])
     absent = [f"{'... '.join(each.prefixes)}...: {each.fix}" for each in missing()]
     return [*named, *installed(), *absent]
 
