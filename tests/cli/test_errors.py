@@ -42,6 +42,15 @@ MISTAKES = {
         ["env=Blackjack-v1", "env.vectorization=torch"],
         "no torch version of Blackjack-v1",
     ),
+    "a misspelt wrapper": (["env.wrappers=[framestack]"], "did you mean frame_stack?"),
+    "a wrapper's misspelt option": (
+        ["env.wrappers=[{name: frame_stack, sise: 2}]"],
+        "env.wrappers: frame_stack.sise: unknown key; did you mean frame_stack.size?",
+    ),
+    "a wrapper that does not fit": (
+        ["env.wrappers=[grayscale]"],
+        "env.wrappers: grayscale on CartPole-v1 needs colour images",
+    ),
     "a config folder that is not there": (["--config-dir", "nowhere"], "not a folder"),
 }
 

@@ -73,9 +73,8 @@ def test_all_of_it_trains_is_listed_and_is_played(site, tmp_path):
     refused = rlrun("eval", str(folder), "episodes=2", path=[site], cwd=tmp_path)
     assert refused.returncode == 2
     assert "add --trust-code if you trust it" in refused.stderr
-    played = rlrun(
-        "eval", str(folder), "episodes=2", "--trust-code", path=[site], cwd=tmp_path
-    )
+    trusted = ("eval", str(folder), "episodes=2", "--trust-code")
+    played = rlrun(*trusted, path=[site], cwd=tmp_path)
     assert (played.returncode, played.stderr) == (0, "")
     away = rlrun(*trusted, path=[], cwd=tmp_path)
     assert away.returncode == 2

@@ -66,8 +66,9 @@ class ClipReward(Wrapper):
     high: float = option("the greatest reward")
 
     def wrap(self, env: AnyGym) -> AnyGym:
-        """Put it around."""
-        return gym.wrappers.ClipReward(env, self.low, self.high)
+        """Put it around; `gymnasium.wrappers.ClipReward` takes three times as long."""
+        low, high = self.low, self.high
+        return gym.wrappers.TransformReward(env, lambda reward: max(low, min(high, float(reward))))
 
     def needs(self, env: AnyGym) -> str:
         """Ask for an interval."""

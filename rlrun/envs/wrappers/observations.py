@@ -20,7 +20,19 @@ class FrameStack(Wrapper):
 
     def wrap(self, env: AnyGym) -> AnyGym:
         """Put the stack around; at an episode's start its first observation fills it."""
+        if isinstance(env.observation_space, spaces.Box):
+            return BoxStackEnv(env, self.size)
         return gym.wrappers.FrameStackObservation(env, self.size)
+
+
+class BoxStackEnv(gym.wrappers.FrameStackObservation[Any, Any, Any]):
+    """Gymnasium's stack of arrays, made faster: one copy a step instead of three."""
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take one step."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        self.obs_queue.append(obs)
+        return np.array(self.obs_queue), reward, terminated, truncated, info
 
 
 @dataclass(frozen=True, kw_only=True)
