@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec as Registered
 
 from rlrun.config import ConfigError
-from rlrun.envs.adapter import GymnasiumEnv
+from rlrun.envs.adapter import GymnasiumEnv, make_single
 from rlrun.envs.make import make_vec_env
 from rlrun.envs.wrappers.chain import WRAPPERS, Wrappers
 from rlrun.schema import check
@@ -219,13 +219,31 @@ def test_a_saved_configuration_holds_every_option():
     assert check(saved).run.env == made.run.env
 
 
+def test_select_shows_the_numbers_asked_for_in_their_order():
+    plain, chosen = (
+        make_single(recipe(*words).run.env)
+        for words in (
+            ("env=CartPole-v1",),
+            ("env=CartPole-v1", "env.wrappers=[{name: select, indices: [2, 0]}]"),
+        )
+    )
+    whole, part = plain.reset(seed=1)[0], chosen.reset(seed=1)[0]
+    assert part.tolist() == [whole[2], whole[0]]
+    assert chosen.observation_space.high.tolist() == plain.observation_space.high[[2, 0]].tolist()
+    assert part in chosen.observation_space
+    with pytest.raises(ConfigError, match=r"indices from 0 to 3, not \[4\]"):
+        make_single(
+            recipe("env=CartPole-v1", "env.wrappers=[{name: select, indices: [4]}]").run.env
+        )
+
+
 def test_only_lives_and_clipping_are_left_out_of_evaluation():
     made = recipe(f"env.wrappers=[{','.join(WRAPPERS)}]").run.env
     left = made.for_evaluation().wrappers
     assert {entry.name for entry in made.wrappers.entries} - {
         entry.name for entry in left.entries
     } == {"episodic_life", "clip_reward"}
-    atari = left.plain()[-1]
+    (atari,) = [each for each in left.plain() if each["name"] == "atari"]
     assert (atari["episodic_life"], atari["clip_reward"], atari["fire_reset"]) == (
         False,
         False,
