@@ -7,6 +7,9 @@ ended (`terminated`), so a time limit is bootstrapped with the value of the true
 import torch
 from torch import Tensor
 
+DOUBLING = 32
+"""Steps from which a recursion is summed by doubling."""
+
 
 def generalized_advantage(
     reward: Tensor,
@@ -44,14 +47,28 @@ def discounted_return(reward: Tensor, done: Tensor, gamma: float, bootstrap: Ten
 
 
 def decayed_sum(term: Tensor, decay: Tensor) -> Tensor:
-    """Return y_t = term_t + decay_t * y_{t+1} along the first axis, with y_T = 0; `[T, ...]`."""
+    """Return y_t = term_t + decay_t * y_{t+1} along the first axis, with y_T = 0; `[T, ...]`.
+
+    Many steps are summed by doubling: after k rounds each y holds the terms of 2^k steps, so there
+    are log2(T) rounds of large operations instead of T small ones. Source: Hillis & Steele 1986,
+    "Data parallel algorithms".
+    """
     same_shape(term, decay)
-    running = torch.zeros_like(term[0])
-    rows = []
-    for now, fade in zip(reversed(term.unbind(0)), reversed(decay.unbind(0)), strict=True):
-        running = torch.addcmul(now, fade, running)
-        rows.append(running)
-    return torch.stack(rows[::-1])
+    if len(term) < DOUBLING:
+        running = torch.zeros_like(term[0])
+        rows = []
+        for now, fade in zip(reversed(term.unbind(0)), reversed(decay.unbind(0)), strict=True):
+            running = torch.addcmul(now, fade, running)
+            rows.append(running)
+        return torch.stack(rows[::-1])
+    total, reach = term, 1
+    while reach < len(term):
+        early = torch.addcmul(total[:-reach], decay[:-reach], total[reach:])
+        total = torch.cat([early, total[-reach:]])
+        # what reaches behind the end finds nothing there
+        decay = torch.cat([decay[:-reach] * decay[reach:], torch.zeros_like(decay[-reach:])])
+        reach *= 2
+    return total
 
 
 def explained_variance(prediction: Tensor, target: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from rlrun.functional.returns import (
+    DOUBLING,
     decayed_sum,
     discounted_return,
     explained_variance,
@@ -130,3 +131,15 @@ def test_same_shape_names_the_shapes():
     same_shape(torch.zeros(2, 3), torch.ones(2, 3))
     with pytest.raises(ValueError, match=r"\(2, 1\), \(2,\)"):
         same_shape(torch.zeros(2, 1), torch.zeros(2))
+
+
+@pytest.mark.parametrize("steps", [1, 5, DOUBLING - 1, DOUBLING, 33, 64, 100])
+def test_a_decayed_sum_is_its_recursion(steps):
+    torch.manual_seed(steps)
+    term = torch.randn(steps, 3, dtype=torch.float64)
+    decay = 0.97 * (torch.rand(steps, 3) > 0.2).double()
+    expected, running = [], torch.zeros(3, dtype=torch.float64)
+    for now, fade in zip(term.flip(0), decay.flip(0), strict=True):
+        running = now + fade * running
+        expected.append(running)
+    torch.testing.assert_close(decayed_sum(term, decay), torch.stack(expected).flip(0))
