@@ -81,8 +81,12 @@ def replay(saved: Checkpoint, options: ReplayConfig, flags: set[str]) -> Replaye
     torch.set_num_threads(recipe.run.threads)
     video = "--video" in flags
     mode = "rgb_array" if video else "human" if "--render" in flags else None
-    if video:
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pictures need no screen
+    if video:  # pictures need no screen
+        os.environ.setdefault(
+            "SDL_VIDEODRIVER", "offscreen"
+        )  # "dummy" keeps highway-env from drawing
+        if "DISPLAY" not in os.environ:
+            os.environ.setdefault("MUJOCO_GL", "egl")
     count = 1 if mode else min(options.num_envs, options.episodes)
     env = make_env(recipe, count, mode)
     try:
@@ -115,5 +119,16 @@ def _filmed(
 ) -> tuple[Evaluation, Path]:
     folder = home_of(saved.path) / "videos"
     writer = VideoWriter(folder, f"step-{saved.step:09d}", env.frames_per_second)
-    outcome = play(on_step=lambda: writer.add(env.render()))
+    outcome = play(on_step=lambda: writer.add(_picture(env)))
     return outcome, writer.close()
+
+
+def _picture(env: Any) -> Any:
+    try:
+        return env.render()
+    except Exception as fault:  # each kind of environment fails in its own way to draw
+        reason = (str(fault).splitlines() or [type(fault).__name__])[0]
+        fix = "MuJoCo needs OpenGL: install libegl1, or libosmesa6 and set MUJOCO_GL=osmesa"
+        raise ConfigError(
+            Problem("--video", f"no picture can be drawn here: {reason}; {fix}")
+        ) from fault

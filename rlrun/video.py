@@ -5,14 +5,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlrun.config import ConfigError, Problem
 
+SMALLEST = 100  # pixels of the shorter side
 MAX_FRAMES = 5000  # a film longer than a few minutes is a mistake
 
 
+def shown(frame: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a picture `[height, width, 3]` as uint8, and one of few pixels with larger ones.
+
+    Floats are from 0 to 1, as MinAtar's 10 x 10 are.
+    """
+    if frame.dtype.kind == "f":
+        frame = (frame.clip(0.0, 1.0) * 255.0).round()
+    larger = max(SMALLEST // min(frame.shape[:2]), 1)
+    return frame.astype(np.uint8).repeat(larger, 0).repeat(larger, 1)
+
+
 class VideoWriter:
-    """Collects frames `[height, width, 3]` uint8 and writes them when closed.
+    """Collects frames `[height, width, 3]` and writes them when closed.
 
     Raises ConfigError when neither imageio with ffmpeg nor pillow is installed.
     """
@@ -30,7 +43,7 @@ class VideoWriter:
         if frame is None:
             raise ConfigError(Problem("--video", "this environment gives no pictures"))
         if len(self._frames) < MAX_FRAMES:
-            self._frames.append(np.asarray(frame, dtype=np.uint8))
+            self._frames.append(shown(np.asarray(frame)))
 
     def close(self) -> Path:
         """Write the file and return its path."""
