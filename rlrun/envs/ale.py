@@ -31,6 +31,7 @@ class AleEnv:
         from ale_py.vector_env import AtariVectorEnv
 
         mode = AutoresetMode.SAME_STEP
+        self._lives = self._age = np.empty(0)
         self._env = AtariVectorEnv(game, num_envs, autoreset_mode=mode, **options)
         self.spec = EnvSpec(
             name=config.name,
@@ -43,18 +44,21 @@ class AleEnv:
     def reset(self, seed: int) -> Tensor:
         """Start a game in every environment."""
         seeds = np.array(spread_seed(seed, self.spec.num_envs), dtype=np.int64)
-        obs, _ = self._env.reset(seed=seeds)
+        obs, info = self._env.reset(seed=seeds)
+        self._lives, self._age = info["lives"], info["episode_frame_number"]
         return torch.from_numpy(obs)
 
     def step(self, action: Tensor) -> Step:
         """Take one step in every environment, resetting those that end."""
         obs, reward, terminated, truncated, info = self._env.step(action.cpu().numpy())
-        now = torch.from_numpy(obs)
-        following = now
-        ended = torch.from_numpy(terminated | truncated)
+        following = now = torch.from_numpy(obs)
+        ended = terminated | truncated
         if ended.any():
-            final = torch.from_numpy(info["final_obs"])
-            following = torch.where(ended.view(-1, 1, 1, 1), final, now)
+            following = now.clone()
+            anew = np.flatnonzero(ended & ~self._lost_a_life(info))
+            if len(anew):  # elsewhere `final_obs` is memory that nothing was written to
+                following[anew] = torch.from_numpy(info["final_obs"][anew])
+        self._lives, self._age = info["lives"], info["episode_frame_number"]
         return Step(
             now,
             torch.from_numpy(reward.astype(np.float32)),
@@ -66,6 +70,11 @@ class AleEnv:
     def close(self) -> None:
         """Stop the threads."""
         self._env.close()
+
+    def _lost_a_life(self, info: dict[str, Any]) -> Any:
+        """Return where the same game goes on with fewer lives, `[N]` bool."""
+        fewer: Any = info["lives"] < self._lives
+        return fewer & (info["episode_frame_number"] > self._age)
 
 
 def _options(config: EnvConfig) -> tuple[str, dict[str, Any]]:

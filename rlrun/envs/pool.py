@@ -54,8 +54,10 @@ class PoolEnv:
         seeds = spread_seed(seed, self.spec.num_envs)
         shown = {"render_mode": self._render_mode} if self._render_mode else {}
         options = {**self._config.kwargs, **shown, "num_envs": len(seeds), "seed": seeds}
-        self._pool = envpool.make_gymnasium(self._config.id, **options)
-        obs, _ = self._pool.reset()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in `_spec_of`
+            self._pool = envpool.make_gymnasium(self._config.id, **options)
+            obs, _ = self._pool.reset()
         return self._read(obs)
 
     def step(self, action: Tensor) -> Step:
