@@ -13,8 +13,7 @@ from rlrun.algos.base import Algorithm, Setting
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
 from rlrun.device import choose_device
-from rlrun.envs.adapter import GymnasiumEnv
-from rlrun.envs.make import AnyEnv, make_vec_env, obs_space_of
+from rlrun.envs.make import AnyEnv, Shown, make_shown, make_vec_env, obs_space_of
 from rlrun.experiment import Experiment, Periods
 from rlrun.logger.base import Logger, LoggerSet
 from rlrun.logger.base import build as build_logger
@@ -88,7 +87,9 @@ def assemble(
         algorithm=parts.algorithm,
         accelerator=Accelerator(run.accel, parts.algorithm, collector, steps, say),
         env=parts.env,
-        make_eval_env=lambda count: make_vec_env(run.env.for_evaluation(), count, parts.device),
+        make_eval_env=partial(
+            make_vec_env, run.env.for_evaluation(), device=parts.device, round_up=True
+        ),
         make_worker=partial(build_worker, recipe, resumes),
         collector=collector,
         clock=Clock(run.total_timesteps),
@@ -113,9 +114,9 @@ def build_worker(recipe: Recipe, resumes: int, index: int) -> tuple[Algorithm, C
     return algorithm, Collector(env, algorithm.initial_carry, device, int(words[1]))
 
 
-def make_env(recipe: Recipe, count: int, render_mode: str | None = None) -> GymnasiumEnv:
-    """Make environments that can be rendered, as a replay needs them."""
-    return GymnasiumEnv(recipe.run.env.for_evaluation(), count, render_mode=render_mode)
+def make_env(recipe: Recipe, count: int, render_mode: str | None = None) -> Shown:
+    """Make at least so many environments that can be rendered, as a replay needs them."""
+    return make_shown(recipe.run.env.for_evaluation(), count, render_mode)
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _check_env(values: Any, problems: list[Problem]) -> None:
     env_id = values.get("id") if isinstance(values, Mapping) else None
     if isinstance(env_id, str):
         try:
-            check_id(env_id)
+            check_id(env_id, pool=values.get("vectorization") == "envpool")
         except ConfigError as fault:
             problems += fault.problems
 

@@ -41,9 +41,10 @@ class EnvConfig:
         " whether it terminated with a positive reward"
     )
     wrappers: Wrappers = option("put around each environment, the innermost first")
-    vectorization: Literal["auto", "sync", "async", "torch"] = option(
-        "one after the other, a process each, or batched arithmetic on tensors; auto takes torch"
-        " where there is such a version and enough environments for it to win, else sync"
+    vectorization: Literal["auto", "sync", "async", "torch", "envpool", "ale"] = option(
+        "one after the other, a process each, batched arithmetic on tensors, or threads of EnvPool"
+        " or ale-py; auto takes torch where there is such a version and enough environments for it"
+        " to win, else sync"
     )
 
     def for_evaluation(self) -> Self:

@@ -49,6 +49,7 @@ FAMILIES = (
         *("gym-anytrading", "trading", ("stocks-", "forex-"), "gym_anytrading"),
         words=("gym_anytrading",),
     ),
+    Family("PettingZoo", "pettingzoo", ("pettingzoo/",), "pettingzoo"),
     Family("Box2D", "box2d", words=("Box2D", "box2d", "swig")),
     Family("MuJoCo", "mujoco", words=("mujoco", "MuJoCo")),
     Family("classic control", "classic-control", words=("pygame",)),

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium import Space, spaces
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
@@ -39,11 +39,18 @@ class InProcessEnvs(SyncVectorEnv):
                 infos = self._add_info(infos, {"final_obs": obs, "final_info": told}, i)
                 obs, _ = env.reset()
             rows.append(obs)
-        return self._gather(rows), rewards, terminations, truncations, infos
+        return (
+            gather(self.single_observation_space, rows),
+            rewards,
+            terminations,
+            truncations,
+            infos,
+        )
 
-    def _gather(self, rows: list[Any]) -> Any:
-        space = self.single_observation_space
-        if not isinstance(space, spaces.Dict | spaces.Tuple):
-            return rows
-        batch: Any = create_empty_array(space, self.num_envs)
-        return concatenate(space, rows, batch)
+
+def gather(space: Space[Any], rows: list[Any]) -> Any:
+    """Return single observations as a batch; those of one array each stay a list of them."""
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        return rows
+    batch: Any = create_empty_array(space, len(rows))
+    return concatenate(space, rows, batch)

@@ -7,14 +7,20 @@ from gymnasium import Space
 
 from rlrun.config import ConfigError, Problem
 from rlrun.envs.adapter import EnvConfig, GymnasiumEnv, make_single
+from rlrun.envs.ale import AleEnv
 from rlrun.envs.batched.acrobot import Acrobot
 from rlrun.envs.batched.base import BatchedEnv, Dynamics
 from rlrun.envs.batched.cart_pole import CartPole
 from rlrun.envs.batched.mountain_car import MountainCar, MountainCarContinuous
 from rlrun.envs.batched.pendulum import Pendulum
 from rlrun.envs.batched.table import Table
+from rlrun.envs.foreign import is_parallel
+from rlrun.envs.parallel import ParallelEnv
+from rlrun.envs.pool import PoolEnv
 
-AnyEnv: TypeAlias = GymnasiumEnv | BatchedEnv
+AnyEnv: TypeAlias = GymnasiumEnv | BatchedEnv | PoolEnv | AleEnv | ParallelEnv
+Shown: TypeAlias = GymnasiumEnv | PoolEnv | ParallelEnv
+"""What can be rendered."""
 
 BATCHED: dict[str, tuple[type[Dynamics], int]] = {
     "CartPole-v1": (CartPole, 16),
@@ -34,8 +40,19 @@ constants, and not measured at each start, because the choice decides the random
 """
 
 
-def make_vec_env(config: EnvConfig, num_envs: int, device: torch.device) -> AnyEnv:
-    """Make N environments; raises ConfigError for what cannot be made as the config says."""
+def make_vec_env(
+    config: EnvConfig, num_envs: int, device: torch.device, *, round_up: bool = False
+) -> AnyEnv:
+    """Make N environments; raises ConfigError for what cannot be made as the config says.
+
+    With `round_up` there are more where they only come in groups.
+    """
+    if is_parallel(config.id):
+        return ParallelEnv(config, num_envs, round_up=round_up)
+    if config.vectorization == "envpool":
+        return PoolEnv(config, num_envs)
+    if config.vectorization == "ale":
+        return AleEnv(config, num_envs)
     if config.vectorization == "torch":
         _check(config)
     elif config.vectorization != "auto" or not _wins(config, num_envs, device):
@@ -46,8 +63,21 @@ def make_vec_env(config: EnvConfig, num_envs: int, device: torch.device) -> AnyE
     return BatchedEnv(config.name, kind(env, device), num_envs, limit)
 
 
+def make_shown(config: EnvConfig, num_envs: int, render_mode: str | None) -> Shown:
+    """Make at least N environments that can be rendered in that mode."""
+    if is_parallel(config.id):
+        return ParallelEnv(config, num_envs, render_mode=render_mode, round_up=True)
+    if config.vectorization == "envpool":
+        return PoolEnv(config, num_envs, render_mode=render_mode)
+    return GymnasiumEnv(config, num_envs, render_mode=render_mode)
+
+
 def obs_space_of(config: EnvConfig) -> Space[Any]:
     """Return the observations' space, which the choice of a device asks for."""
+    if is_parallel(config.id) or config.vectorization == "envpool":
+        made = make_vec_env(config, 1, torch.device("cpu"), round_up=True)
+        made.close()
+        return made.spec.obs_space
     env = make_single(config)
     try:
         return env.observation_space

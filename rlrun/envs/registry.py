@@ -8,6 +8,7 @@ from gymnasium import error
 
 from rlrun.config import ConfigError, Problem, near_miss
 from rlrun.envs.families import FAMILIES, Family, families_near, family_named, family_of
+from rlrun.envs.foreign import check_parallel_id, check_pool_id, is_parallel, parallel_ids
 
 
 def make_env(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
@@ -24,11 +25,14 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         raise ConfigError(Problem("env.kwargs", f"{env_id} cannot be made: {reason}")) from fault
 
 
-def check_id(env_id: str) -> None:
-    """Raise ConfigError, with a near miss, unless Gymnasium knows the id.
+def check_id(env_id: str, *, pool: bool = False) -> None:
+    """Raise ConfigError, with a near miss, unless Gymnasium, PettingZoo or EnvPool knows the id.
 
-    Imports the module of `module:Env-v0` and the package of the id's family.
+    `pool` asks EnvPool. Imports the module of `module:Env-v0` and the package of the id's family.
     """
+    if pool or is_parallel(env_id):
+        check_pool_id(env_id) if pool else check_parallel_id(env_id)
+        return
     module, _, name = env_id.rpartition(":")
     family = family_of(name)
     if module:
@@ -48,7 +52,8 @@ def installed() -> list[str]:
     """Return the ids of all environments that are installed, sorted."""
     for family in FAMILIES:
         _load(family)
-    return sorted(name for name in gym.registry if not _is_duplicate(name))
+    own = sorted(name for name in gym.registry if not _is_duplicate(name))
+    return [*own, *parallel_ids()]
 
 
 def missing() -> list[Family]:

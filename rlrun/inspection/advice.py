@@ -13,6 +13,7 @@ from rlrun.build import Parts
 from rlrun.conf_dir import choices, conf_dir
 from rlrun.config import Problem
 from rlrun.envs.adapter import make_single
+from rlrun.envs.foreign import is_parallel
 from rlrun.envs.make import obs_space_of
 from rlrun.inspection.network import doubts
 from rlrun.inspection.plan import Memory, Plan, backend_of
@@ -31,7 +32,7 @@ def advise(recipe: Recipe, parts: Parts, plan: Plan, memory: Memory, speed: Spee
         *_of_learning(recipe, plan, speed),
         *of_memory(recipe, memory),
         *of_observations(obs_space_of(recipe.run.env)),
-        *_of_environments(recipe, backend_of(recipe, parts), step_seconds(recipe)),
+        *_of_environments(recipe, backend_of(recipe, parts)),
     ]
 
 
@@ -96,8 +97,13 @@ def of_observations(space: Space[Any], name: str = "") -> Iterator[Problem]:
         yield Problem("env", f"{what} is an image of floats; uint8 takes a quarter of the memory")
 
 
-def _of_environments(recipe: Recipe, backend: str, seconds: float) -> Iterator[Problem]:
+def _of_environments(recipe: Recipe, backend: str) -> Iterator[Problem]:
     run, cores = recipe.run, os.cpu_count() or 1
+    if run.threads > cores:
+        yield Problem("threads", f"{run.threads} threads share {cores} cores")
+    if backend in ("envpool", "ale") or is_parallel(run.env.id):
+        return  # there is no other way to step these that could be advised
+    seconds = step_seconds(recipe)
     key, cost = "env.vectorization", f"a step of {run.env.name} takes {seconds * 1e6:.0f} us"
     if backend == "async" and seconds < CHEAP:
         yield Problem(key, f"{cost}, less than asking another process; use sync or auto")
@@ -105,8 +111,6 @@ def _of_environments(recipe: Recipe, backend: str, seconds: float) -> Iterator[P
         yield Problem(key, f"{cost}; async would step {run.num_envs} side by side")
     if backend in ("async", "workers") and run.num_envs > 2 * cores:
         yield Problem("num_envs", f"{run.num_envs} processes share {cores} cores")
-    if run.threads > cores:
-        yield Problem("threads", f"{run.threads} threads share {cores} cores")
 
 
 def step_seconds(recipe: Recipe, limit: float = 0.3) -> float:

@@ -88,7 +88,7 @@ def memory_of(recipe: Recipe, algorithm: Algorithm) -> Memory:
 
 
 def backend_of(recipe: Recipe, parts: Parts) -> str:
-    """Return how environments are stepped: torch, sync, async, or workers with one each."""
+    """Return how environments are stepped: as `env.vectorization` has it, or by workers."""
     if recipe.algorithm.runner == "async":
         return "workers"
     if isinstance(parts.env, BatchedEnv):
