@@ -78,16 +78,17 @@ def test_all_of_it_trains_is_listed_and_is_played(site, tmp_path):
     assert (played.returncode, played.stderr) == (0, "")
     away = rlrun(*trusted, path=[], cwd=tmp_path)
     assert away.returncode == 2
-    assert "'calm' does not exist" in away.stderr
-    assert "a package that brings its own must be installed" in away.stderr
+    for name in ("'calm'", "'fourier'"):
+        reason = f"{name} comes from the package 'my-rl 0.1', which is not installed here"
+        assert reason in away.stderr
     assert "Traceback" not in away.stderr
 
 
 def test_listed_with_what_is_built_in(site, tmp_path):
     listed = rlrun("list", "algos", "networks", path=[site], cwd=tmp_path)
     assert listed.returncode == 0
-    assert re.search(r"^  calm .*A2C with a penalty on large values\.", listed.stdout, re.M)
-    assert re.search(r"^  fourier +Sines and cosines of the observation\.", listed.stdout, re.M)
+    assert re.search(r"^  calm .*A2C with a penalty on large values\. \(my-rl 0\.1\)$", listed.stdout, re.M)
+    assert re.search(r"^  fourier +Sines and cosines of the observation\. \(my-rl 0\.1\)$", listed.stdout, re.M)
     assert re.search(r"^  ppo ", listed.stdout, re.M)
     near = rlrun("train", "algo=clam", path=[site], cwd=tmp_path)
     assert near.returncode == 2
@@ -113,7 +114,7 @@ def test_what_fails_is_named_and_harms_nothing_else(site, tmp_path):
     assert "network.name: 'bad' of the package bad-rl cannot be imported" in chosen.stderr
     taken = rlrun("train", "algo=ppo", "network=mlp", path=[broken], cwd=tmp_path)
     assert taken.returncode == 2
-    assert "'mlp' is also the name of a plug-in of the package bad-rl" in taken.stderr
+    assert "network.name: 'mlp' is offered by rlrun and bad-rl" in taken.stderr
     other = rlrun("train", "algo=ppo", "network=gru", "--cfg", path=[broken], cwd=tmp_path)
     assert (other.returncode, other.stderr) == (0, "")
     assert not (tmp_path / "runs").exists()
