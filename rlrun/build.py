@@ -121,4 +121,4 @@ def make_env(recipe: Recipe, count: int, render_mode: str | None = None) -> Show
 
 def describe(recipe: Recipe) -> dict[str, Any]:
     """Return what `policy.json` holds: enough to build the policy without the run around it."""
-    return {"config": recipe.plain()}
+    return {"config": recipe.plain(), "packages": recipe.packages()}

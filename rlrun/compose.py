@@ -14,19 +14,19 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from rlrun.conf_dir import choices, conf_dir
+from rlrun.conf_dir import GROUPS, Places, check_folders, choices, conf_dir
 from rlrun.config import ConfigError, Problem, near_miss
 from rlrun.env_source import register
-from rlrun.plugins import folders
-
-GROUPS = ("algo", "env", "network", "device", "logger", "preset", "experiment")
+from rlrun.plugins import OFFERED, folders, owners
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,19 @@ class Composed:
 
 def compose(arguments: list[str], config_dirs: list[Path]) -> Composed:
     """Compose one run. Raises ConfigError only where the words cannot be parsed at all."""
-    with _hydra(config_dirs):
-        return _compose(_parse(arguments), [*config_dirs, *folders()])
+    with opened(config_dirs) as places:
+        return _compose(_parse(arguments), places)
 
 
 def compose_sweep(arguments: list[str], config_dirs: list[Path]) -> list[Composed]:
     """Compose every job of a sweep, in the order of the grid."""
-    with _hydra(config_dirs):
+    with opened(config_dirs) as places:
         parsed = _parse(arguments)
         try:
             batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
         except HydraException as fault:
             raise ConfigError(Problem("", _first_line(fault))) from fault
         jobs = [list(job) for batch in batches for job in batch]
-        places = [*config_dirs, *folders()]
         return [_compose(_parse(job), places) for job in jobs]
 
 
@@ -67,14 +66,24 @@ def to_yaml(values: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _hydra(config_dirs: list[Path]) -> Iterator[None]:
+def opened(config_dirs: list[Path]) -> Iterator[Places]:
+    """Let Hydra search the YAML files of the user, of rlrun and of plug-ins, in this order.
+
+    Raises ConfigError for a folder of the user's that holds no groups.
+    """
     register()
-    for folder in config_dirs:
-        if not folder.is_dir():
-            raise ConfigError(Problem("--config-dir", f"{folder} is not a folder"))
+    check_folders(config_dirs)
+    places = Places([folder.resolve() for folder in config_dirs], [conf_dir(), *folders()])
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        yield
+        loader = GlobalHydra.instance().config_loader()
+        search = loader.get_search_path()
+        for folder in places.own:
+            search.prepend("own", f"file://{folder}", "main")
+        for folder in reversed(places.shipped[1:]):
+            search.append("plug-in", f"file://{folder}", SearchPathQuery("main", None))
+        loader.repository.initialize_sources(search)  # type: ignore[attr-defined]
+        yield places
 
 
 def _parse(arguments: list[str]) -> list[Override]:
@@ -96,7 +105,7 @@ def _parse(arguments: list[str]) -> list[Override]:
     return parsed
 
 
-def _compose(parsed: list[Override], config_dirs: list[Path]) -> Composed:
+def _compose(parsed: list[Override], places: Places) -> Composed:
     problems: list[Problem] = []
     doubtful: list[str] = []
     groups: list[str] = []
@@ -106,10 +115,10 @@ def _compose(parsed: list[Override], config_dirs: list[Path]) -> Composed:
             problem = "several values in one run; add -m to run one job for each"
             problems.append(Problem(override.key_or_group, problem))
         elif override.key_or_group in GROUPS:
-            groups += _group(override, config_dirs, problems, doubtful)
+            groups += _group(override, places, problems, doubtful)
         else:
             values.append(override)
-    config, preset, changes = _apply_preset(groups, config_dirs, problems)
+    config, preset, changes = _apply_preset(groups, places, problems)
     for override in values:
         _apply_value(config, override, problems)
     try:
@@ -125,7 +134,7 @@ def _compose(parsed: list[Override], config_dirs: list[Path]) -> Composed:
 
 
 def _group(
-    override: Override, config_dirs: list[Path], problems: list[Problem], doubtful: list[str]
+    override: Override, places: Places, problems: list[Problem], doubtful: list[str]
 ) -> list[str]:
     """Return the words that choose a group for Hydra; note unknown choices, and stand one in."""
     group, chosen = override.key_or_group, override.value()
@@ -140,29 +149,39 @@ def _group(
             problems.append(Problem("env", f"{reason}; name one id, such as env=CartPole-v1"))
             return []
         return [f"env='{chosen}'"]
-    names = choices(group, [conf_dir(), *config_dirs])
+    names = choices(group, places.all)
     if group == "preset":
         names = ["auto", *names]
     wanted = [str(name) for name in chosen] if isinstance(chosen, list) else [str(chosen)]
     for name in wanted:
         if name not in names:
-            hint = near_miss(name, names) or f"; there are {', '.join(names)}"
-            problems.append(Problem(group, f"{name!r} does not exist{hint}"))
+            problems.append(Problem(group, _unknown(group, name, names)))
             doubtful.append(group)
+        for file in places.clash(group, name):
+            reason = f"{name!r} is taken already; {file} of a plug-in must get another name"
+            problems.append(Problem(group, reason))
     if not set(wanted) <= set(names):
         stand_in = near_miss(wanted[0], names).removeprefix("; did you mean ").rstrip("?")
         return [f"{group}={stand_in}"] if stand_in and group != "logger" else []
     return [f"{group}=[{','.join(wanted)}]" if isinstance(chosen, list) else f"{group}={chosen}"]
 
 
+def _unknown(group: str, name: str, names: list[str]) -> str:
+    for package in owners(OFFERED[group], name) if group in OFFERED else ():
+        file = f"{group}/{name}.yaml in the folder conf of its entry point rlrun.configs"
+        return f"{name!r} of the package {package} comes without its YAML file: {file}"
+    hint = near_miss(name, names) or f"; there are {', '.join(names)}"
+    return f"{name!r} does not exist{hint}"
+
+
 def _apply_preset(
-    groups: list[str], config_dirs: list[Path], problems: list[Problem]
+    groups: list[str], places: Places, problems: list[Problem]
 ) -> tuple[DictConfig, str, dict[str, Any]]:
     """Compose without and, where there is one, with the preset; return what it changed, too."""
     asked = next((word[7:] for word in reversed(groups) if word.startswith("preset=")), "auto")
     groups = [word for word in groups if not word.startswith("preset=")]
-    base, chosen = _run_hydra(groups, config_dirs, problems)
-    names = choices("preset", [conf_dir(), *config_dirs])
+    base, chosen = _run_hydra(groups, problems)
+    names = choices("preset", places.all)
     preset = f"{chosen['algo']}/{chosen['env']}" if asked == "auto" else asked
     if preset not in names or preset == "none":
         return base, "none", {}
@@ -170,7 +189,7 @@ def _apply_preset(
     if owner != chosen["algo"]:
         problems.append(Problem("preset", f"{preset} is for {owner}, not for {chosen['algo']}"))
         return base, "none", {}
-    tuned, _ = _run_hydra([*groups, f"preset={preset}"], config_dirs, problems)
+    tuned, _ = _run_hydra([*groups, f"preset={preset}"], problems)
     if any(word.startswith("network=") for word in groups):
         tuned.network = base.network  # sizes tuned for one network say nothing about another
     before, after = _flat(base), _flat(tuned)
@@ -178,17 +197,16 @@ def _apply_preset(
     return tuned, preset, changes
 
 
-def _run_hydra(
-    groups: list[str], config_dirs: list[Path], problems: list[Problem]
-) -> tuple[DictConfig, dict[str, str]]:
-    places = [*(f"file://{folder.resolve()}" for folder in config_dirs), "gymnasium://"]
-    path = ",".join(f'"{place}"' for place in places)
+def _run_hydra(groups: list[str], problems: list[Problem]) -> tuple[DictConfig, dict[str, str]]:
     try:
-        config = hydra_compose(
-            "train", [*groups, f"hydra.searchpath=[{path}]"], return_hydra_config=True
-        )
+        config = hydra_compose("train", groups, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as fault:
         raise ConfigError(*problems, Problem("", _first_line(fault))) from fault
+    except YAMLError as fault:
+        reason = " ".join(str(fault).split())
+        raise ConfigError(
+            *problems, Problem("", f"a YAML file cannot be read: {reason}")
+        ) from fault
     chosen = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
     OmegaConf.set_struct(config, False)
     OmegaConf.set_readonly(config, False)

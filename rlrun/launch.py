@@ -70,6 +70,7 @@ def launch(
         folder = rundir.create(
             path, recipe.plain(), prepared.yaml, prepared.composed.overrides, command
         )
+        folder.update_manifest(packages=recipe.packages())
     except BaseException:
         parts.env.close()
         raise

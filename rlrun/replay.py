@@ -15,7 +15,7 @@ from rlrun.checkpoint import Checkpoint
 from rlrun.config import ConfigError, Problem, option
 from rlrun.device import choose_device
 from rlrun.evaluate import Evaluation, evaluate
-from rlrun.schema import check
+from rlrun.schema import check_saved
 from rlrun.video import VideoWriter
 
 
@@ -77,7 +77,7 @@ def replay(saved: Checkpoint, options: ReplayConfig, flags: set[str]) -> Replaye
     if ":" in env_id and "--trust-code" not in flags:
         reason = f"{env_id!r} imports code of that module; add --trust-code if you trust it"
         raise ConfigError(Problem("env", reason))
-    recipe = check(config)
+    recipe = check_saved(config, saved.description.get("packages"))
     torch.set_num_threads(recipe.run.threads)
     video = "--video" in flags
     mode = "rgb_array" if video else "human" if "--render" in flags else None

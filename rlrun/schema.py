@@ -13,7 +13,7 @@ from rlrun.config import ConfigError, Problem, keys_of, near_miss, option, parse
 from rlrun.envs.adapter import EnvConfig
 from rlrun.envs.registry import check_id
 from rlrun.nets.torso import Network, Torso
-from rlrun.plugins import ALGORITHMS, NETWORKS, entries, load, owner
+from rlrun.plugins import ALGORITHMS, NETWORKS, OFFERED, absent, entries, load, owners, release
 
 T = TypeVar("T")
 GROUPS = {rlrun.algos.__name__: ALGORITHMS, rlrun.nets.torsos.__name__: NETWORKS}
@@ -72,6 +72,23 @@ class Recipe:
         values["network"] = {"name": self.run.network["name"], **plain(self.network.config)}
         return values
 
+    def packages(self) -> dict[str, str]:
+        """Return the packages, with versions, of what plug-ins brought, by group."""
+        chosen = {"algo": self.run.algo["name"], "network": self.run.network["name"]}
+        found = {group: release(OFFERED[group], name) for group, name in chosen.items()}
+        return {group: package for group, package in found.items() if package}
+
+
+def check_saved(values: Mapping[str, Any], packages: object) -> Recipe:
+    """Return the recipe of a run from its saved configuration and the packages saved beside it.
+
+    Raises ConfigError, which names the packages that are missing here.
+    """
+    problems = absent(values, packages)
+    if problems:
+        raise ConfigError(*problems)
+    return check(values)
+
 
 def check(
     values: Mapping[str, Any], found: Iterable[Problem] = (), doubtful: Iterable[str] = ()
@@ -114,13 +131,7 @@ def names(package: Any) -> list[str]:
 
 
 def find(package: Any, name: str, base: type[T]) -> type[T]:
-    """Return the subclass of `base` that the module `name` of a package, or a plug-in, defines.
-
-    Raises ConfigError where a plug-in cannot be imported.
-    """
-    if name not in _own(package):
-        group = GROUPS[package.__name__]
-        return load(group.removeprefix("rlrun."), entries(group)[name], base)
+    """Return the subclass of `base` that the module `name` of a package defines."""
     module = importlib.import_module(f"{package.__name__}.{name}")
     own = [
         each
@@ -137,25 +148,32 @@ def _own(package: Any) -> list[str]:
     return [name for name in found if name != "base" and not name.startswith("_")]
 
 
+def choose(group: str, package: Any, name: str, base: type[T]) -> type[T]:
+    """Return what a name of a group stands for.
+
+    Raises ConfigError where it is unknown, offered twice, or of a plug-in that cannot be imported.
+    """
+    key, known = f"{group}.name", names(package)
+    if name not in known:
+        hint = near_miss(name, known) or f"; there are {', '.join(known)}"
+        raise ConfigError(Problem(key, f"{name!r} does not exist{hint}"))
+    givers = [*(["rlrun"] if name in _own(package) else []), *owners(OFFERED[group], name)]
+    if len(givers) > 1:
+        reason = f"is offered by {' and '.join(givers)}; one must take another name or go"
+        raise ConfigError(Problem(key, f"{name!r} {reason}"))
+    if name in _own(package):
+        return find(package, name, base)
+    return load(key, entries(OFFERED[group])[name], base)
+
+
 def _named(
     values: Any, group: str, package: Any, base: type[T], problems: list[Problem]
 ) -> type[T] | None:
     name = values.get("name") if isinstance(values, Mapping) else None
-    known = names(package)
-    if name not in known:
-        hint = near_miss(str(name), known) or f"; there are {', '.join(known)}"
-        reason = f"{name!r} does not exist{hint}; a package that brings its own must be installed"
-        problems.append(Problem(f"{group}.name", reason))
-        return None
-    plugin = entries(GROUPS[package.__name__]).get(name)
-    if plugin is not None and name in _own(package):
-        reason = f"{name!r} is also the name of a plug-in of the package {owner(plugin)}"
-        problems.append(Problem(f"{group}.name", f"{reason}, which must take another or go"))
-        return None
     try:
-        return find(package, str(name), base)
+        return choose(group, package, str(name), base)
     except ConfigError as fault:
-        problems += [Problem(f"{group}.name", each.message) for each in fault.problems]
+        problems += fault.problems
         return None
 
 
@@ -180,7 +198,8 @@ def _memory(
 ) -> list[Problem]:
     if algorithm.recurrent or not torso.recurrent:
         return []
-    able = [name for name in names(rlrun.algos) if find(rlrun.algos, name, Algorithm).recurrent]
+    own = sorted(_own(rlrun.algos))  # a plug-in must not be imported only to be recommended
+    able = [name for name in own if find(rlrun.algos, name, Algorithm).recurrent]
     reason = (
         f"{values['network']['name']} has a memory, which {values['algo']['name']} cannot train; "
         f"use it with {', '.join(able)}, or a network without one, such as network=auto"

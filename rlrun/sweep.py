@@ -40,15 +40,16 @@ def run_sweep(words: list[str], config_dirs: list[Path], at_once: int) -> int:
     # asking the driver, not the runtime, keeps CUDA usable in forked jobs
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     jobs = prepare_sweep(words, config_dirs)
+    command = ["rlrun", "train", *words, "-m", *(f"--config-dir={each}" for each in config_dirs)]
     folder = rundir.new_folder(_place(jobs), f"{rundir.stamp()}_sweep")
     console = Console()
     console.print(f"sweep of {len(jobs)} jobs in {folder}", highlight=False, soft_wrap=True)
-    _write_ledger(folder, words, jobs)
+    _write_ledger(folder, command, jobs)
     try:
-        number = _run_all(jobs, folder, at_once, console, words)
+        number = _run_all(jobs, folder, at_once, console, command)
     finally:
         rows = summarise(jobs)
-        _write_ledger(folder, words, jobs)
+        _write_ledger(folder, command, jobs)
         write_results(folder, jobs, rows)
     print_table(console, rows)
     console.print(f"sweep folder {folder}", highlight=False, soft_wrap=True)
@@ -108,7 +109,7 @@ def _varied_keys(overrides: list[list[str]]) -> set[str]:
 
 
 def _run_all(
-    jobs: list[Job], folder: Path, at_once: int, console: Console, words: list[str]
+    jobs: list[Job], folder: Path, at_once: int, console: Console, command: list[str]
 ) -> int:
     """Run the jobs; return the number of the signal that stopped them, or 0."""
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -128,7 +129,7 @@ def _run_all(
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.pop(0)
-                process = context.Process(target=_work, args=(job, folder, words), daemon=False)
+                process = context.Process(target=_work, args=(job, folder, command), daemon=False)
                 process.start()
                 running[job.name] = (job, process)
             time.sleep(0.02)
@@ -136,7 +137,7 @@ def _run_all(
                 process.join()
                 del running[job.name]
                 _conclude(job, process.exitcode, folder, console)
-                _write_ledger(folder, words, jobs)
+                _write_ledger(folder, command, jobs)
                 if job.code in SIGNALS:
                     stopped = stopped or SIGNALS[job.code]
                     waiting.clear()
@@ -149,11 +150,10 @@ def _run_all(
             process.join()
 
 
-def _work(job: Job, folder: Path, words: list[str]) -> None:
+def _work(job: Job, folder: Path, command: list[str]) -> None:
     os.setpgid(0, 0)  # Ctrl-C reaches the sweep alone, which hands it on
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    command = ["rlrun", "train", *words, "-m"]
     try:
         code = launch(job.prepared, command=command, parent=folder, name=job.name, quiet=True)
     except ConfigError as fault:
@@ -176,12 +176,12 @@ def _conclude(job: Job, code: int | None, folder: Path, console: Console) -> Non
     console.print(f"  {job.name}  {outcome}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _write_ledger(folder: Path, words: list[str], jobs: list[Job]) -> None:
+def _write_ledger(folder: Path, command: list[str], jobs: list[Job]) -> None:
     entries = [
         {"name": job.name, "overrides": job.prepared.composed.overrides, "exit_code": job.code}
         for job in jobs
     ]
-    ledger = {"command": ["rlrun", "train", *words, "-m"], "jobs": entries}
+    ledger = {"command": command, "jobs": entries}
     temporary = folder / ".sweep.json"
     temporary.write_text(json.dumps(ledger, indent=1) + "\n", encoding="utf-8")
     temporary.replace(folder / "sweep.json")

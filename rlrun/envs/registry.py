@@ -1,6 +1,7 @@
 """Makes one Gymnasium environment by id, and says clearly when it cannot."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -88,10 +89,23 @@ def _import(env_id: str, module: str, fix: str) -> None:
     try:
         imported = importlib.import_module(module)
     except ModuleNotFoundError as fault:
+        if fault.name and _lies_here(fault.name):
+            fix = "it lies in this folder; have Python search it: PYTHONPATH=. rlrun ..."
         reason = f"{env_id} needs the module {fault.name!r}, which is not installed: {fix}"
         raise ConfigError(Problem("env", reason)) from fault
+    except (Exception, SystemExit) as fault:  # whatever a user's module does when it is imported
+        text = f"{type(fault).__name__}: {(str(fault).splitlines() or [''])[0]}"
+        where = f"`python -c 'import {module}'` shows where"
+        raise ConfigError(
+            Problem("env", f"{env_id}: its module cannot be imported: {text}; {where}")
+        ) from fault
     if module == "ale_py":  # it prints its name for every environment otherwise
         imported.ALEInterface.setLoggerMode(imported.LoggerMode.Error)
+
+
+def _lies_here(module: str) -> bool:
+    place = Path(*module.split("."))
+    return place.is_dir() or place.with_suffix(".py").is_file()
 
 
 def _missing_package(env_id: str, text: str) -> str:

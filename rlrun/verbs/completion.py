@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from rlrun.conf_dir import GROUPS, choices, take_folders
 from rlrun.config import ConfigError, Problem
 
 HELP = """usage: rlrun completion bash|zsh
@@ -19,6 +20,8 @@ BASH = """_rlrun() {
 }
 complete -o nospace -o default -F _rlrun rlrun"""
 ZSH = f"autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n{BASH}"
+CHOICE = re.compile(r"(?:algo|network)=[\w-]+")
+"""Choices that decide which keys there are."""
 CODE = {"bash": BASH, "zsh": ZSH}
 
 
@@ -49,33 +52,33 @@ def suggest(line: str, word: str) -> list[str]:
         return _paths(word) if words[1] in ("eval", "resume") else []
     last = "" if line.endswith(" ") else words[-1]
     kept = last[: len(last) - len(word)] if last.endswith(word) else ""
-    found = [match for match in _hydra_matches(last) if match.startswith(last)]
+    before = words[2:] if not last else words[2:-1]
+    if before[-1:] == ["--config-dir"]:
+        return _paths(word)
+    found = [match for match in _hydra_matches(before, last) if match.startswith(last)]
     return [match.removeprefix(kept) for match in found]
 
 
-def _hydra_matches(last: str) -> list[str]:
-    from hydra import initialize_config_dir
+def _hydra_matches(before: list[str], last: str) -> list[str]:
+    """Return completions of a word, given those before it: their groups decide which keys exist."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
-    from rlrun.compose import GROUPS
-    from rlrun.conf_dir import choices, conf_dir
-    from rlrun.env_source import register
-    from rlrun.plugins import folders
+    from rlrun.compose import opened
 
-    group, chosen, _ = last.partition("=")
-    if chosen and group in GROUPS:
-        names = choices(group, [conf_dir(), *folders()])
-        if group == "env":
-            from rlrun.envs.registry import installed
+    words, folders = take_folders(before)
+    chosen = [each for each in words if CHOICE.fullmatch(each)]
+    group, equals, _ = last.partition("=")
+    with opened(folders) as places:
+        if equals and group in GROUPS:
+            names = choices(group, places.all)
+            if group == "env":
+                from rlrun.envs.registry import installed
 
-            names += installed()
-        return [f"{group}={name}" for name in names]
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                names += installed()
+            return [f"{group}={name}" for name in names]
         plugin = DefaultCompletionPlugin(GlobalHydra.instance().config_loader())
-        matches: list[str] = plugin._query(config_name="train", line=last)
+        matches: list[str] = plugin._query(config_name="train", line=" ".join([*chosen, last]))
     return [match for match in matches if not re.match(r"hydra\b", match)]
 
 

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     from rlrun.device import check_device
     from rlrun.launch import drive
     from rlrun.rundir import RunFolder, read_manifest
-    from rlrun.schema import check
+    from rlrun.schema import check_saved
 
     if path.name == "checkpoints" and (path.parent / "manifest.json").exists():
         path = path.parent
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     if manifest.get("status") == "finished":
         print(f"{path} has finished: nothing to resume", file=sys.stderr)
         return 0
-    recipe = check(manifest["config"])
+    recipe = check_saved(manifest["config"], manifest.get("packages"))
     check_device(recipe.run.device.name)
     saved, warnings = checkpoint.load_newest(path / "checkpoints", with_resume=True)
     folder = RunFolder(path)

@@ -1,5 +1,6 @@
 """The package of docs/extending.md, installed as pip would, and used as its page says."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from rlrun.cli import main
+from rlrun.verbs.completion import suggest
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"```(?:python|yaml|toml)\n# (\S+\.(?:py|yaml|toml))\n(.*?)```", re.S)
@@ -52,14 +56,6 @@ def rlrun(*words, path, cwd):
 
 def test_all_of_it_trains_is_listed_and_is_played(site, tmp_path):
     run = rlrun(
-        *("train", "algo=calm", "network=fourier", "env=my_rl.envs:Corridor-v0", *BRIEF),
-        *("--cfg",),
-        path=[site],
-        cwd=tmp_path,
-    )
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "waves: 32" in run.stdout
-    run = rlrun(
         *("train", "algo=calm", "network=fourier", "env=Corridor", *BRIEF),
         *("--config-dir", str(site / "mine")),
         path=[site],
@@ -76,44 +72,52 @@ def test_all_of_it_trains_is_listed_and_is_played(site, tmp_path):
     trusted = ("eval", str(folder), "episodes=2", "--trust-code")
     played = rlrun(*trusted, path=[site], cwd=tmp_path)
     assert (played.returncode, played.stderr) == (0, "")
-    away = rlrun(*trusted, path=[], cwd=tmp_path)
-    assert away.returncode == 2
-    assert "'calm' does not exist" in away.stderr
-    assert "a package that brings its own must be installed" in away.stderr
-    assert "Traceback" not in away.stderr
 
 
-def test_listed_with_what_is_built_in(site, tmp_path):
-    listed = rlrun("list", "algos", "networks", path=[site], cwd=tmp_path)
-    assert listed.returncode == 0
-    assert re.search(r"^  calm .*A2C with a penalty on large values\.", listed.stdout, re.M)
-    assert re.search(r"^  fourier +Sines and cosines of the observation\.", listed.stdout, re.M)
-    assert re.search(r"^  ppo ", listed.stdout, re.M)
-    near = rlrun("train", "algo=clam", path=[site], cwd=tmp_path)
-    assert near.returncode == 2
-    assert "did you mean calm?" in near.stderr
+def test_listed_with_what_is_built_in(site, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(site)
+    assert main(["list", "algos", "networks", "presets", "--config-dir", str(site / "mine")]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^  calm .*A2C with a penalty on large values\. \(my-rl 0\.1\)$", shown, re.M)
+    assert re.search(
+        r"^  fourier +Sines and cosines of the observation\. \(my-rl 0\.1\)$", shown, re.M
+    )
+    assert re.search(r"^  ppo .*[^)]$", shown, re.M)
+    assert re.search(r"^  rainbow .*a YAML file over another algorithm$", shown, re.M)
+    assert re.search(r"^  calm/Corridor$", shown, re.M)
+    assert main(["train", "algo=clam"]) == 2
+    assert "did you mean calm?" in capsys.readouterr().err
 
 
-def test_what_fails_is_named_and_harms_nothing_else(site, tmp_path):
-    broken = tmp_path / "broken"
-    (broken / "bad_rl" / "conf" / "network").mkdir(parents=True)
-    (broken / "bad_rl" / "__init__.py").write_text("raise RuntimeError('no such driver')\n")
-    (broken / "bad_rl" / "conf" / "network" / "bad.yaml").write_text("name: bad\n")
-    points = {
-        "rlrun.networks": {"bad": "bad_rl:Net", "mlp": "bad_rl:Net"},
-        "rlrun.algos": {"path": "pathlib:Path"},
-        "rlrun.configs": {"bad_rl": "bad_rl"},
-    }
-    install(broken, "bad-rl", {"entry-points": points})
-    listed = rlrun("list", "networks", path=[broken], cwd=tmp_path)
-    assert listed.returncode == 0
-    assert "package bad-rl cannot be imported: RuntimeError: no such driver" in listed.stdout
-    chosen = rlrun("train", "algo=ppo", "network=bad", path=[broken], cwd=tmp_path)
-    assert chosen.returncode == 2
-    assert "network.name: 'bad' of the package bad-rl cannot be imported" in chosen.stderr
-    taken = rlrun("train", "algo=ppo", "network=mlp", path=[broken], cwd=tmp_path)
-    assert taken.returncode == 2
-    assert "'mlp' is also the name of a plug-in of the package bad-rl" in taken.stderr
-    other = rlrun("train", "algo=ppo", "network=gru", "--cfg", path=[broken], cwd=tmp_path)
-    assert (other.returncode, other.stderr) == (0, "")
-    assert not (tmp_path / "runs").exists()
+@pytest.mark.parametrize(
+    ("line", "word", "expected"),
+    [
+        ("rlrun train algo=ca", "ca", ["calm"]),
+        ("rlrun train algo=calm network=fou", "fou", ["fourier"]),
+        ("rlrun train algo=calm algo.cal", "algo.cal", ["algo.calm="]),
+        ("rlrun train algo=ppo algo.cal", "algo.cal", []),
+        ("rlrun train --config-dir mine env=Corr", "Corr", ["Corridor"]),
+    ],
+)
+def test_completed_with_what_is_built_in(site, monkeypatch, line, word, expected):
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.chdir(site)
+    assert suggest(line, word) == expected
+
+
+@pytest.mark.parametrize("verb", ["eval", "resume"])
+def test_a_saved_run_names_the_package_that_is_missing(site, verb, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as there:
+        there.syspath_prepend(site)
+        words = [*BRIEF, "algo.n_steps=16", f"output_dir={tmp_path}", "preset=none"]
+        assert main(["train", "algo=calm", "network=fourier", "env=CartPole-v1", *words]) == 0
+    (run,) = tmp_path.glob("calm/CartPole-v1/*")
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["packages"] == {"algo": "my-rl 0.1", "network": "my-rl 0.1"}
+    (run / "manifest.json").write_text(json.dumps({**manifest, "status": "interrupted"}))
+    capsys.readouterr()
+    assert main([verb, str(run)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "rlrun: 2 problems in the configuration:"
+    for line, name in zip(lines[1:], ("'calm'", "'fourier'"), strict=True):
+        assert f"{name} comes from the package 'my-rl 0.1', which is not installed here" in line
