@@ -34,16 +34,14 @@ class PoolEnv:
         _refuse(config)
         self._config, self._render_mode = config, render_mode
         self._pool: Any = None
-        made = _spec_of(config, num_envs)
-        space = _bounded(made.gymnasium_observation_space)
-        self._read = obs_reader(space)
-        self._write = action_writer(made.gymnasium_action_space)
+        space, action_space, stack = _described(config, num_envs)
+        self._read, self._write = obs_reader(space), action_writer(action_space)
         self.spec = EnvSpec(
             name=config.name,
             num_envs=num_envs,
             obs_space=adapt_obs_space(space),
-            action_space=made.gymnasium_action_space,
-            frame_stack=_frame_stack(space, getattr(made.config, "stack_num", 1)),
+            action_space=action_space,
+            frame_stack=_frame_stack(space, stack),
         )
 
     def reset(self, seed: int) -> Obs:
@@ -55,7 +53,7 @@ class PoolEnv:
         shown = {"render_mode": self._render_mode} if self._render_mode else {}
         options = {**self._config.kwargs, **shown, "num_envs": len(seeds), "seed": seeds}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as in `_spec_of`
+            warnings.simplefilter("ignore")  # as in `_described`
             self._pool = envpool.make_gymnasium(self._config.id, **options)
             obs, _ = self._pool.reset()
         return self._read(obs)
@@ -128,8 +126,8 @@ def _refuse(config: EnvConfig) -> None:
             raise ConfigError(Problem(f"env.kwargs.{key}", reason))
 
 
-def _spec_of(config: EnvConfig, num_envs: int) -> Any:
-    """Return EnvPool's description of the environments, for which none has to be made."""
+def _described(config: EnvConfig, num_envs: int) -> tuple[Space[Any], Space[Any], int]:
+    """Return the two spaces and the stacked frames, for which no environment has to be made."""
     import envpool
 
     with warnings.catch_warnings():
@@ -141,11 +139,11 @@ def _spec_of(config: EnvConfig, num_envs: int) -> Any:
                 raise ConfigError(Problem(f"env.kwargs.{key}", reason))
         try:
             made = envpool.make_spec(config.id, num_envs=num_envs, **config.kwargs)
-            _ = made.gymnasium_observation_space, made.gymnasium_action_space
+            space, action_space = made.gymnasium_observation_space, made.gymnasium_action_space
         except (TypeError, ValueError, AssertionError, RuntimeError) as fault:
             reason = f"{config.id} of EnvPool cannot be made: {str(fault).splitlines()[0]}"
             raise ConfigError(Problem("env.kwargs", reason)) from fault
-    return made
+    return _bounded(space), action_space, getattr(made.config, "stack_num", 1)
 
 
 def _bounded(space: Space[Any]) -> Space[Any]:
