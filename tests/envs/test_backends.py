@@ -12,6 +12,7 @@ from rlrun.envs.make import make_vec_env
 from rlrun.envs.wrappers.chain import Wrappers
 from rlrun.types import leaves
 from tests.envs.conformance import check_vec_env
+from tests.recipes import recipe, trained
 
 for name in ("envpool", "ale_py", "pettingzoo", "mpe2"):
     pytest.importorskip(name)
@@ -178,6 +179,18 @@ def test_rows_that_are_no_multiple_of_the_agents_are_refused_with_the_fix():
     with pytest.raises(ConfigError, match=r"num_envs: 2 is no multiple.*use 3"):
         make_vec_env(SPREAD, 2, CPU)
     assert make_vec_env(SPREAD, 4, CPU, round_up=True).spec.num_envs == 6
+
+
+def test_agents_are_trained_and_scored_like_any_environment(tmp_path):
+    """Of 4 environments to score, two copies of three agents are made; episodes take 5 steps."""
+    made = recipe(
+        *("algo=ppo", "env=pettingzoo/mpe/simple_spread_v3", "env.kwargs.max_cycles=5"),
+        *("num_envs=6", "algo.n_steps=8", "algo.batch_size=16", "total_timesteps=96"),
+        *("final_eval_episodes=7", "eval_num_envs=4", "accel=off", "device=cpu"),
+    )
+    _, rows = trained(tmp_path / "run", made)
+    last = rows[-1]
+    assert (last["eval/episodes"], last["eval/mean_ep_length"]) == (7, 5)
 
 
 def test_an_agent_that_ends_before_the_others_is_refused_when_it_does():
