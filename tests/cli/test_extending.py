@@ -14,6 +14,8 @@ from rlrun.cli import main
 from rlrun.verbs.completion import suggest
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "extending.md"
+SHELL = re.compile(r"```sh\n(.*?)```", re.S)
 BLOCK = re.compile(r"```(?:python|yaml|toml)\n# (\S+\.(?:py|yaml|toml))\n(.*?)```", re.S)
 BRIEF = ["total_timesteps=64", "num_envs=2", "final_eval_episodes=2", "device=cpu", "accel=off"]
 
@@ -22,7 +24,7 @@ BRIEF = ["total_timesteps=64", "num_envs=2", "final_eval_episodes=2", "device=cp
 def site(tmp_path_factory):
     """A folder on the path of Python that holds the package and what pip writes about it."""
     place = tmp_path_factory.mktemp("site")
-    blocks = BLOCK.findall((ROOT / "docs" / "extending.md").read_text(encoding="utf-8"))
+    blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     for name, text in blocks:
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,23 +57,42 @@ def rlrun(*words, path, cwd):
 
 
 def test_all_of_it_trains_is_listed_and_is_played(site, tmp_path):
-    run = rlrun(
-        *("train", "algo=calm", "network=fourier", "env=Corridor", *BRIEF),
-        *("--config-dir", str(site / "mine")),
-        path=[site],
-        cwd=tmp_path,
-    )
+    words = ["train", "algo=calm", "network=fourier", "env=Corridor", *BRIEF]
+    run = rlrun(*words, "--config-dir", str(site / "mine"), path=[site], cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
     assert "preset  calm/Corridor\n" in run.stdout
     (folder,) = tmp_path.glob("runs/calm/Corridor/*")
     assert '"train/penalty"' in (folder / "metrics.jsonl").read_text()
-
-    refused = rlrun("eval", str(folder), "episodes=2", path=[site], cwd=tmp_path)
-    assert refused.returncode == 2
-    assert "add --trust-code if you trust it" in refused.stderr
+    assert "waves: 32\n" in (folder / "config.yaml").read_text()
     trusted = ("eval", str(folder), "episodes=2", "--trust-code")
     played = rlrun(*trusted, path=[site], cwd=tmp_path)
     assert (played.returncode, played.stderr) == (0, "")
+    listed = rlrun("list", "networks", path=[site], cwd=tmp_path)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "fourier" in listed.stdout
+
+
+def test_every_command_of_the_page_works(site, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").symlink_to(site / "mine")
+    lines = [line for block in SHELL.findall(PAGE.read_text()) for line in block.splitlines()]
+    commands = [line.split()[1:] for line in lines if line.startswith("rlrun ")]
+    assert [words[0] for words in commands] == ["train", "eval", "list", "train", "train", "train"]
+    for words in commands:
+        if words[0] == "train":
+            words += BRIEF
+        if "RUN" in words:
+            (run,) = tmp_path.glob("runs/ppo/*/*")
+            words[words.index("RUN")] = str(run)
+            bare = [word for word in words if word != "--trust-code"]
+            assert main(bare) == 2
+            assert "add --trust-code if you trust it" in capsys.readouterr().err
+        assert main(words) == 0, words
+    assert len(list(tmp_path.glob("runs/calm/my_rl.envs-Corridor-v0/*"))) == 1
+    wide, sweep = sorted(tmp_path.glob("runs/calm/Corridor/*"), key=lambda run: "sweep" in run.name)
+    assert "waves: 128\n" in (wide / "config.yaml").read_text()
+    assert len(list(sweep.glob("00?_seed=?"))) == 3
 
 
 def test_listed_with_what_is_built_in(site, monkeypatch, capsys):
@@ -96,7 +117,7 @@ def test_listed_with_what_is_built_in(site, monkeypatch, capsys):
         ("rlrun train algo=calm network=fou", "fou", ["fourier"]),
         ("rlrun train algo=calm algo.cal", "algo.cal", ["algo.calm="]),
         ("rlrun train algo=ppo algo.cal", "algo.cal", []),
-        ("rlrun train --config-dir mine env=Corr", "Corr", ["Corridor"]),
+        ("rlrun train --config-dir mine network=four", "four", ["fourier", "fourier_wide"]),
     ],
 )
 def test_completed_with_what_is_built_in(site, monkeypatch, line, word, expected):
