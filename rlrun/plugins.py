@@ -24,12 +24,12 @@ OFFERED = {"algo": ALGORITHMS, "network": NETWORKS}
 
 def entries(group: str) -> dict[str, EntryPoint]:
     """Return the entry points of a group by name."""
-    return {point.name: point for point in reversed(tuple(_points(tuple(sys.path), group)))}
+    return {point.name: point for point in reversed(tuple(_points(tuple(sys.path))[group]))}
 
 
 def owners(group: str, name: str) -> list[str]:
     """Return the packages that offer a name in a group; more than one is a clash."""
-    points = _points(tuple(sys.path), group)
+    points = _points(tuple(sys.path))[group]
     return sorted({owner(point) for point in points if point.name == name})
 
 
@@ -109,6 +109,7 @@ def _fault_of(found: Any, base: type) -> str:
 
 
 @cache
-def _points(path: tuple[str, ...], group: str) -> EntryPoints:
+def _points(path: tuple[str, ...]) -> dict[str, EntryPoints]:
     """Read the entry points on `path`, which is Python's: another path, other packages."""
-    return entry_points(group=group)
+    found = entry_points()
+    return {group: found.select(group=group) for group in (ALGORITHMS, NETWORKS, CONFIGS)}
