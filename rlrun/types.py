@@ -98,7 +98,7 @@ class Fragment(NamedTuple):
 
         Not at the first step: `carry` says what went before it.
         """
-        return torch.cat([torch.zeros_like(self.terminated[:1]), self.done[:-1]])
+        return starts(self.done)
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,11 @@ ActFn: TypeAlias = Callable[[Obs, Carry], Decision]
 
 class Diverged(RuntimeError):  # noqa: N818 - the field's word for it
     """Training produced a number that is not finite; the message names where."""
+
+
+def starts(done: Tensor) -> Tensor:
+    """Return where an episode begins, a step after one ended, for ends `[T, N]`."""
+    return torch.cat([torch.zeros_like(done[:1]), done[:-1]])
 
 
 def map_obs(function: Callable[..., Any], *obs: Obs) -> Any:

@@ -79,12 +79,11 @@ class A2C(Algorithm):
 
     def update(self, fragment: Fragment) -> Metrics:
         """Take one gradient step on the whole fragment."""
-        _, next_value = self.policy.values(fragment)
         batch = {
             "obs": self.policy.recall(fragment),
             "action": fragment.action,
             "reward": self.policy.scale_reward(fragment.reward, fragment.done),
-            "next_value": next_value,
+            "next_value": self.policy.next_value(fragment),
             "terminated": fragment.terminated,
             "truncated": fragment.truncated,
         }

@@ -8,7 +8,6 @@ docs/algorithms/a3c.md says when A2C is the better choice.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from gymnasium import spaces
 from torch import Tensor
 
@@ -79,13 +78,11 @@ class A3C(Algorithm):
 
     def update(self, fragment: Fragment) -> Metrics:
         """Apply one gradient of the whole fragment to the shared parameters."""
-        with torch.no_grad():
-            next_value = self.policy.value(fragment.next_obs)
         batch = {
             "obs": fragment.obs,
             "action": fragment.action,
             "reward": fragment.reward,
-            "next_value": next_value,
+            "next_value": self.policy.next_value(fragment),
             "terminated": fragment.terminated,
             "truncated": fragment.truncated,
         }

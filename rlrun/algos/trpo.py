@@ -142,11 +142,11 @@ class TRPO(Algorithm):
     @torch.no_grad()
     def _advantage(self, fragment: Fragment) -> tuple[Tensor, Tensor]:
         """Return the advantage and the value it was measured against, both `[T, N]`."""
-        value = self.policy.value(fragment.obs)
+        value, next_value = self.policy.values(fragment)
         advantage = generalized_advantage(
             self.policy.scale_reward(fragment.reward, fragment.done),
             value,
-            self.policy.value(fragment.next_obs),
+            next_value,
             fragment.terminated,
             fragment.truncated,
             self.config.gamma,

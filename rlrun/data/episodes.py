@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlrun.functional.returns import discounted_return
-from rlrun.types import Carry, Fragment, History, Obs, Seen, map_obs
+from rlrun.types import Carry, Fragment, History, Obs, Seen, map_obs, starts
 
 
 class Finished(NamedTuple):
@@ -80,8 +80,7 @@ class Episodes:
         if self._initial_carry is None:
             seen: Obs = map_obs(lambda leaf: leaf[over], held.obs)
             return seen
-        start = torch.cat([torch.zeros_like(held.done[:1]), held.done[:-1]])
-        return History(held.obs, start, self._initial_carry(over.shape[1]), over)
+        return History(held.obs, starts(held.done), self._initial_carry(over.shape[1]), over)
 
     def _join(self, fragment: Fragment) -> _Held:
         """Return what was held with the fragment after it."""

@@ -17,7 +17,7 @@ from rlrun.config import ConfigError, Problem, option
 from rlrun.data.capacity import check_capacity
 from rlrun.data.replay import Batch
 from rlrun.data.store import numbered, unnumbered
-from rlrun.types import Carry, EnvSpec, Fragment, History, map_obs
+from rlrun.types import Carry, EnvSpec, Fragment, History, map_obs, starts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +117,8 @@ class SequenceReplay:
         )
         learned = (steps >= self.burn_in) & (steps < len(steps) - 1)
         chosen = learned.to(self.device) & (terminated | ~done)
-        start = torch.cat([torch.zeros_like(done[:1]), done[:-1]])
-        now = History(obs, start, tuple(part[fragment, env] for part in self._carry), chosen)
-        after = now._replace(chosen=torch.cat([torch.zeros_like(chosen[:1]), chosen[:-1]]))
+        now = History(obs, starts(done), tuple(part[fragment, env] for part in self._carry), chosen)
+        after = now._replace(chosen=starts(chosen))  # the step after each
         reward = reward[chosen]
         discount = self.gamma * (~terminated[chosen]).float()
         none = torch.empty(0, dtype=torch.int64)

@@ -17,7 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from gymnasium.wrappers import FrameStackObservation
 from torch import Tensor
 
-from rlrun.config import ConfigError, option
+from rlrun.config import ConfigError, Problem, option
 from rlrun.envs.base import spread_seed
 from rlrun.envs.fitting import fit
 from rlrun.envs.in_process import SUCCESS_KEYS, InProcessEnvs
@@ -46,6 +46,17 @@ class EnvConfig:
         " or ale-py; auto takes torch where there is such a version and enough environments for it"
         " to win, else sync"
     )
+
+    def refuse_around(self, keys: tuple[str, ...], reason: str) -> None:
+        """Raise ConfigError where one of the options that are put around an environment is used."""
+        used = {
+            "wrappers": bool(self.wrappers.entries),
+            "drop": bool(self.drop),
+            "success": self.success != "info",
+        }
+        for key in keys:
+            if used[key]:
+                raise ConfigError(Problem(f"env.{key}", reason))
 
     def for_evaluation(self) -> Self:
         """Return the same without what changes rewards and ends in training only."""

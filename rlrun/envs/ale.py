@@ -109,10 +109,7 @@ def _options(config: EnvConfig) -> tuple[str, dict[str, Any]]:
 
 
 def _atari(config: EnvConfig) -> Atari:
-    for key, asked in (("drop", bool(config.drop)), ("success", config.success != "info")):
-        if asked:
-            reason = "env.vectorization=ale cannot do that; use sync"
-            raise ConfigError(Problem(f"env.{key}", reason))
+    config.refuse_around(("drop", "success"), "env.vectorization=ale cannot do that; use sync")
     entries = config.wrappers.entries
     if len(entries) == 1 and isinstance(entries[0], Atari):
         return entries[0]

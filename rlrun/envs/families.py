@@ -36,7 +36,7 @@ FAMILIES = (
     Family(
         *("Atari", "atari", ("ALE/",), "ale_py"),
         words=("ale_py", "ale-py", "opencv", "cv2"),
-        base="_ALE",
+        base="_atari",
     ),
     Family("MinAtar", "minatar", ("MinAtar/",), "minatar.gym", "register_envs", ("minatar",)),
     Family(

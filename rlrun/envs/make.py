@@ -100,9 +100,8 @@ def _check(config: EnvConfig) -> None:
     if config.id not in BATCHED:
         reason = f"there is no torch version of {config.id}, only of {', '.join(BATCHED)}; use auto"
         raise ConfigError(Problem("env.vectorization", reason))
-    if config.success != "info":
-        reason = "the torch versions tell of no success; use env.vectorization=sync"
-        raise ConfigError(Problem("env.success", reason))
+    reason = "the torch versions tell of no success; use env.vectorization=sync"
+    config.refuse_around(("success",), reason)
     for key in config.kwargs:
         if key not in BATCHED[config.id][0].kwargs:
             reason = f"the torch version has no such option; use env.vectorization=sync for {key}"

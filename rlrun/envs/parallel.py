@@ -154,14 +154,8 @@ def _refuse(config: EnvConfig) -> None:
     if config.vectorization not in ("auto", "sync"):
         reason = "PettingZoo's environments run one after the other; use auto or sync"
         raise ConfigError(Problem("env.vectorization", reason))
-    asked = {
-        "wrappers": bool(config.wrappers.entries),
-        "drop": bool(config.drop),
-        "success": config.success != "info",
-    }
-    for key, here in asked.items():
-        if here:
-            raise ConfigError(Problem(f"env.{key}", "PettingZoo's environments take none"))
+    reason = "PettingZoo's environments take none"
+    config.refuse_around(("wrappers", "drop", "success"), reason)
 
 
 def _uneven(env_id: str, num_envs: int, agents: int) -> ConfigError:

@@ -112,14 +112,8 @@ class PoolEnv:
 
 def _refuse(config: EnvConfig) -> None:
     check_pool_id(config.id)
-    for key, asked in (
-        ("wrappers", bool(config.wrappers.entries)),
-        ("drop", bool(config.drop)),
-        ("success", config.success != "info"),
-    ):
-        if asked:
-            reason = "EnvPool's environments take none; use env.vectorization=auto or sync with it"
-            raise ConfigError(Problem(f"env.{key}", reason))
+    reason = "EnvPool's environments take none; use env.vectorization=auto or sync with it"
+    config.refuse_around(("wrappers", "drop", "success"), reason)
     for key in config.kwargs:
         if key in OURS:
             reason = "follows from num_envs and seed; leave it out"

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from rlrun.config import ConfigError, Problem, option
 from rlrun.functional.distributions import Distribution
 from rlrun.nets.heads import action_head
+from rlrun.nets.layers import orthogonal
 from rlrun.nets.memory import MemoryStack, segments
 from rlrun.nets.normalizer import ObsNormalizer, RewardScaler
-from rlrun.nets.torso import Network, TorsoStack, orthogonal
+from rlrun.nets.torso import Network, TorsoStack
 from rlrun.types import Carry, Decision, EnvSpec, Fragment, History, Obs, Seen, map_obs
 
 
@@ -109,7 +110,7 @@ class ActorCritic(nn.Module):
         episode or the fragment ends, that is a step of its own.
         """
         if not isinstance(self.torsos, MemoryStack):
-            return self.value(fragment.obs), self.value(fragment.next_obs)
+            return self.value(fragment.obs), self.next_value(fragment)
         history = self._normalized(self.recall(fragment))
         features, carry = self.torsos.unroll(self._critic, history)
         value = self.value_head(features).squeeze(-1)
@@ -119,6 +120,13 @@ class ActorCritic(nn.Module):
         next_value = value.roll(-1, 0)
         next_value[last, env] = self.value_head(after).squeeze(-1)
         return value, next_value
+
+    @torch.no_grad()
+    def next_value(self, fragment: Fragment) -> Tensor:
+        """Return the values of a fragment's successors alone, `[T, N]`."""
+        if self.torsos.recurrent:
+            return self.values(fragment)[1]
+        return self.value(fragment.next_obs)
 
     def parameters_apart(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Return the parameters of the policy and those of the value of a bundle built `apart`."""

@@ -19,7 +19,8 @@ from rlrun.functional.soft import categorical_expectation, squashed_normal
 from rlrun.nets.action_bounds import ActionBounds, action_size
 from rlrun.nets.critics import ChoiceCritics
 from rlrun.nets.heads import POLICY_GAIN, ActionHead, StateDependentHead
-from rlrun.nets.torso import Network, orthogonal
+from rlrun.nets.layers import orthogonal
+from rlrun.nets.torso import Network
 from rlrun.types import Carry, Decision, EnvSpec, Obs, leaves
 
 LOG_STD_RANGE = (-20.0, 2.0)  # Haarnoja et al.'s code: wide enough to be met by mistakes only

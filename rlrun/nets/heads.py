@@ -20,7 +20,7 @@ from rlrun.functional.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
-from rlrun.nets.torso import orthogonal
+from rlrun.nets.layers import orthogonal
 from rlrun.types import Carry
 
 POLICY_GAIN = 0.01  # near-uniform first actions (Andrychowicz et al. 2021, section 3.2)

@@ -1,6 +1,5 @@
 """Images among observations: which of their axes is which, and the torso around convolutions."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,25 +10,19 @@ from gymnasium import Space, spaces
 from torch import Tensor, nn
 
 from rlrun.config import ConfigError, Problem, option
-from rlrun.nets.spectral import spectral
-from rlrun.nets.torso import ACTIVATIONS, Encoder, Torso, orthogonal
+from rlrun.nets.layers import ACTIVATIONS, LayerOptions
+from rlrun.nets.torso import Encoder, Torso
 from rlrun.types import Obs
 
 Layout: TypeAlias = Literal["auto", "channels_first", "channels_last"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageLayers:
+class ImageLayers(LayerOptions):
     """Convolutions and the dense layer after them, by themselves or in another network."""
 
     channels: tuple[int, ...] = option("channels of the convolutions", at_least=1)
     dense: int = option("width of the dense layer after the convolutions", at_least=1)
-    activation: Literal["tanh", "relu", "elu", "gelu", "silu"] = option("between the layers")
-    layer_norm: bool = option("normalise each layer's output, a whole image at once")
-    spectral_norm: bool = option("hold each layer's largest singular value at one")
-    init: Literal["orthogonal", "uniform"] = option(
-        "orthogonal with gain sqrt(2), or PyTorch's uniform default"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +71,7 @@ def convolution(
     config: ImageLayers, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0
 ) -> nn.Module:
     """Return a convolution as configured, without its activation."""
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding)
-    if config.init == "orthogonal":
-        orthogonal(layer, math.sqrt(2))
-    if config.spectral_norm:
-        spectral(layer)
+    layer = config.prepared(nn.Conv2d(inputs, outputs, kernel, stride, padding))
     # one group: moments over the whole image, scale and shift for each channel
     return nn.Sequential(layer, nn.GroupNorm(1, outputs)) if config.layer_norm else layer
 
@@ -127,10 +116,8 @@ class ImageTorso(Torso):
         self.activation = ACTIVATIONS[config.activation]
         self.features = config.dense
         inputs = sum(map(_flat_size, self.trunks, self.images.values()))
-        dense = nn.Linear(inputs + (self.encoder.size if self.encoder else 0), config.dense)
-        self.dense = orthogonal(dense, math.sqrt(2)) if config.init == "orthogonal" else dense
-        if config.spectral_norm:
-            spectral(self.dense)
+        inputs += self.encoder.size if self.encoder else 0
+        self.dense = config.prepared(nn.Linear(inputs, config.dense))
         self.norm = nn.LayerNorm(config.dense) if config.layer_norm else None
 
     @abstractmethod

@@ -4,9 +4,9 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 from gymnasium import Space, spaces
@@ -15,8 +15,6 @@ from torch.nn import functional as F  # noqa: N812 - the name every torch user k
 
 from rlrun.config import ConfigError, Problem
 from rlrun.types import Carry, Obs
-
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
 class Torso(nn.Module, ABC):
@@ -102,15 +100,6 @@ class Network:
         return self.torso.stack(self.config, space, copies)
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "elu": F.elu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-}
-
-
 class Encoder(nn.Module):
     """Any supported observation as one float32 vector `[..., size]`.
 
@@ -161,11 +150,3 @@ def encode(space: Space[Any], obs: Obs) -> Tensor:
         return torch.cat([F.one_hot(choice, size).float() for choice, size in choices], -1)
     flat = obs.flatten(obs.ndim - len(space.shape or ())) if space.shape else obs.unsqueeze(-1)
     return flat.float() / 255.0 if obs.dtype == torch.uint8 else flat.float()
-
-
-def orthogonal(layer: Layer, gain: float) -> Layer:
-    """Initialise a layer orthogonally with zero bias, and return it (Saxe et al. 2014)."""
-    nn.init.orthogonal_(layer.weight, gain)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer

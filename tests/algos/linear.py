@@ -7,25 +7,16 @@ from gymnasium import spaces
 from rlrun.algos.base import Setting
 from rlrun.functional.schedules import Schedule
 from rlrun.nets.actor_critic import PolicyConfig
-from rlrun.nets.torso import Network
-from rlrun.nets.torsos.mlp import MLP
 from rlrun.types import EnvSpec, Fragment
+from tests.nets.networks import mlp
 
 OBS = spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
 
 def setting(num_envs: int = 1) -> Setting:
     """Return the setting of linear policies with two actions."""
-    mlp = MLP.Config(
-        sizes=(),
-        activation="tanh",
-        layer_norm=False,
-        spectral_norm=False,
-        init="orthogonal",
-        shared=False,
-    )
     spec = EnvSpec("hand", num_envs, OBS, spaces.Discrete(2))
-    return Setting(spec, Network(MLP, mlp), torch.device("cpu"))
+    return Setting(spec, mlp(), torch.device("cpu"))
 
 
 def policy_config(**changes) -> PolicyConfig:

@@ -8,10 +8,9 @@ from rlrun.algos.base import Setting
 from rlrun.build import build_parts
 from rlrun.data.collector import Collector
 from rlrun.data.replay import Batch
-from rlrun.nets.torso import Network
-from rlrun.nets.torsos.mlp import MLP
 from rlrun.types import EnvSpec
 from tests.algos.linear import rate
+from tests.nets.networks import mlp
 from tests.recipes import changed, recipe
 
 OBS = spaces.Box(-np.inf, np.inf, (1,), np.float32)
@@ -26,15 +25,7 @@ NOISE = {"action_noise": "none", "noise_std": 0.1, "noise_theta": 0.15, "noise_d
 
 
 def setting(action=ACTION, num_envs: int = 1) -> Setting:
-    mlp = MLP.Config(
-        sizes=(),
-        activation="relu",
-        layer_norm=False,
-        spectral_norm=False,
-        init="uniform",
-        shared=False,
-    )
-    return Setting(EnvSpec("hand", num_envs, OBS, action), Network(MLP, mlp), torch.device("cpu"))
+    return Setting(EnvSpec("hand", num_envs, OBS, action), mlp(init="uniform"), torch.device("cpu"))
 
 
 def batch(obs, action, reward, next_obs, discount) -> Batch:

@@ -9,8 +9,6 @@ from gymnasium import spaces
 from rlrun.algos.trpo import TRPO, TRPOConfig
 from rlrun.config import ConfigError
 from rlrun.functional.distributions import frozen
-from rlrun.nets.torso import Network
-from rlrun.nets.torsos.mlp import MLP
 from rlrun.types import Fragment
 from tests.algos.linear import (
     fragment,
@@ -19,6 +17,7 @@ from tests.algos.linear import (
     setting,
     uniform_actions_and_identity_value,
 )
+from tests.nets.networks import mlp
 
 HAND = fragment(
     obs=[0.5, 1.0, 0.25],
@@ -61,17 +60,9 @@ def by_hand(**changes) -> TRPO:
 
 def deep(action_space, hidden=(8,), **changes):
     """Return the setting of small networks with a given action space and four environments."""
-    options = {
-        "sizes": hidden,
-        "activation": "tanh",
-        "layer_norm": False,
-        "spectral_norm": False,
-        "init": "orthogonal",
-    }
-    mlp = MLP.Config(**{**options, "shared": False, **changes})
     plain = setting(num_envs=4)
     spec = dataclasses.replace(plain.spec, action_space=action_space)
-    return dataclasses.replace(plain, spec=spec, network=Network(MLP, mlp))
+    return dataclasses.replace(plain, spec=spec, network=mlp(*hidden, **changes))
 
 
 def acted(algorithm, steps=16) -> Fragment:

@@ -75,6 +75,7 @@ def test_dict_observations_stay_together():
     for _ in range(12):
         replay.add(history.fragment(3))
         compare(replay, history, 16)
+    assert len(replay) == 16
 
 
 def test_room_for_ends_grows_and_is_used_again():

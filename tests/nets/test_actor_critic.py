@@ -4,9 +4,8 @@ import torch
 from gymnasium import spaces
 
 from rlrun.nets.actor_critic import ActorCritic, PolicyConfig
-from rlrun.nets.torso import Network
-from rlrun.nets.torsos.mlp import MLP
 from rlrun.types import EnvSpec
+from tests.nets.networks import mlp
 
 BOX = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 SPEC = EnvSpec("test", 2, BOX, spaces.Discrete(4))
@@ -15,15 +14,7 @@ SPEC = EnvSpec("test", 2, BOX, spaces.Discrete(4))
 def build(shared=False, spec=SPEC, **changes) -> ActorCritic:
     options = {"normalize_observation": False, "normalize_reward": False, "log_std_init": 0.0}
     options |= {"action_distribution": "gaussian", "sde_sample_freq": 4, **changes}
-    mlp = MLP.Config(
-        sizes=(8,),
-        activation="tanh",
-        layer_norm=False,
-        spectral_norm=False,
-        init="orthogonal",
-        shared=shared,
-    )
-    return ActorCritic(PolicyConfig(**options), spec, Network(MLP, mlp), gamma=0.5)
+    return ActorCritic(PolicyConfig(**options), spec, mlp(8, shared=shared), gamma=0.5)
 
 
 @pytest.mark.parametrize("shared", [False, True])

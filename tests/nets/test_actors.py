@@ -9,23 +9,12 @@ from rlrun.config import ConfigError
 from rlrun.nets.action_bounds import ActionBounds
 from rlrun.nets.actors import CategoricalActor, DeterministicActor, NoiseConfig, SquashedActor
 from rlrun.nets.critics import ChoiceCritics
-from rlrun.nets.torso import Network
-from rlrun.nets.torsos.mlp import MLP
 from rlrun.types import EnvSpec
+from tests.nets.networks import mlp
 
 OBS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 UNEVEN = spaces.Box(np.float32([-1.0, 2.0]), np.float32([3.0, 2.5]))
-NET = Network(
-    MLP,
-    MLP.Config(
-        sizes=(8,),
-        activation="relu",
-        layer_norm=False,
-        spectral_norm=False,
-        init="uniform",
-        shared=False,
-    ),
-)
+NET = mlp(8, activation="relu", init="uniform")
 
 
 def spec(action) -> EnvSpec:

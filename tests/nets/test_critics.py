@@ -5,8 +5,8 @@ from gymnasium import spaces
 
 from rlrun.nets.critics import ActionCritics, ChoiceCritics
 from rlrun.nets.torso import Network
-from rlrun.nets.torsos.mlp import MLP
 from rlrun.types import EnvSpec, map_obs
+from tests.nets.networks import mlp
 
 BOX = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 DICT = spaces.Dict({"action": BOX, "bits": spaces.MultiBinary(2)})
@@ -14,15 +14,7 @@ ACTION = spaces.Box(-2.0, 2.0, (2,))
 
 
 def network(*sizes: int) -> Network:
-    mlp = MLP.Config(
-        sizes=sizes,
-        activation="relu",
-        layer_norm=False,
-        spectral_norm=False,
-        init="uniform",
-        shared=False,
-    )
-    return Network(MLP, mlp)
+    return mlp(*sizes, activation="relu", init="uniform")
 
 
 def drawn(space, rows: int):

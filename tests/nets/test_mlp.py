@@ -8,22 +8,17 @@ from torch import nn
 from torch.nn import functional
 
 from rlrun.config import ConfigError
+from rlrun.nets.layers import orthogonal
 from rlrun.nets.learner import flatten
-from rlrun.nets.torso import Encoder, Network, TorsoStack, encode, orthogonal
+from rlrun.nets.torso import Encoder, TorsoStack, encode
 from rlrun.nets.torsos.mlp import MLP, MLPStack
+from tests.nets.networks import mlp
 
 BOX = spaces.Box(-1, 1, (3,), np.float32)
 
 
-def config(**changes):
-    values = {
-        "sizes": (8, 5),
-        "activation": "tanh",
-        "layer_norm": False,
-        "spectral_norm": False,
-        "init": "orthogonal",
-    }
-    return MLP.Config(**{**values, "shared": False, **changes})
+def config(*sizes: int, **changes):
+    return mlp(*sizes, **changes).config
 
 
 LEADING = pytest.mark.parametrize("leading", [(), (4,), (2, 4)])
@@ -31,7 +26,7 @@ LEADING = pytest.mark.parametrize("leading", [(), (4,), (2, 4)])
 
 @LEADING
 def test_features_for_any_leading_shape(leading):
-    torso = MLP(config(), BOX)
+    torso = MLP(config(8, 5), BOX)
     assert torso.features == 5
     obs = torch.randn(*leading, 3)
     assert torso(obs).shape == (*leading, 5)
@@ -40,7 +35,7 @@ def test_features_for_any_leading_shape(leading):
 
 
 def test_without_layers_the_features_are_the_observation():
-    torso = MLP(config(sizes=()), BOX)
+    torso = MLP(config(), BOX)
     obs = torch.randn(4, 3)
     assert torso.features == 3
     assert torch.equal(torso(obs), obs)
@@ -48,14 +43,14 @@ def test_without_layers_the_features_are_the_observation():
 
 @pytest.mark.parametrize("name", ["tanh", "relu", "elu", "gelu", "silu"])
 def test_activation_follows_every_layer(name):
-    torso, obs = MLP(config(activation=name), BOX), torch.randn(4, 3)
+    torso, obs = MLP(config(8, 5, activation=name), BOX), torch.randn(4, 3)
     function = torch.tanh if name == "tanh" else getattr(functional, name)
     expected = function(torso.linears[1](function(torso.linears[0](obs))))
     assert torch.equal(torso(obs), expected)
 
 
 def test_layer_norm_stands_before_the_activation():
-    torso, obs = MLP(config(sizes=(5,), layer_norm=True), BOX), torch.randn(4, 3)
+    torso, obs = MLP(config(5, layer_norm=True), BOX), torch.randn(4, 3)
     raw = torso.linears[0](obs)
     spread = raw.var(-1, correction=0, keepdim=True)
     expected = torch.tanh((raw - raw.mean(-1, keepdim=True)) / (spread + 1e-5).sqrt())
@@ -63,16 +58,16 @@ def test_layer_norm_stands_before_the_activation():
 
 
 def test_orthogonal_weights_have_gain_sqrt_two_and_no_bias():
-    first = MLP(config(), BOX).linears[0]
+    first = MLP(config(8, 5), BOX).linears[0]
     torch.testing.assert_close(first.weight.T @ first.weight, 2 * torch.eye(3))
     assert first.bias.abs().max() == 0
-    uniform = MLP(config(init="uniform"), BOX).linears[0]
+    uniform = MLP(config(8, 5, init="uniform"), BOX).linears[0]
     assert uniform.bias.abs().max() > 0
     assert uniform.weight.abs().max() <= 3**-0.5
 
 
 def test_a_network_builds_fresh_torsos():
-    network = Network(MLP, config(shared=True))
+    network = mlp(8, 5, shared=True)
     first, second = network.build(BOX), network.build(BOX)
     assert network.shared
     assert not torch.equal(first.linears[0].weight, second.linears[0].weight)
@@ -80,9 +75,9 @@ def test_a_network_builds_fresh_torsos():
     assert not torch.equal(stacked[0], stacked[1])
 
 
-def stacks(**changes):
+def stacks(*sizes: int, **changes):
     """Return the same three torsos stacked as one batched product, and one after the other."""
-    torsos = [MLP(config(init="uniform", **changes), BOX) for _ in range(3)]
+    torsos = [MLP(config(*sizes, init="uniform", **changes), BOX) for _ in range(3)]
     with torch.no_grad():
         for torso in torsos:
             for bias in (linear.bias for linear in torso.linears):
@@ -91,9 +86,11 @@ def stacks(**changes):
 
 
 @LEADING
-@pytest.mark.parametrize("changes", [{}, {"layer_norm": True}, {"sizes": ()}, {"sizes": (6,)}])
-def test_a_stack_is_its_torsos_side_by_side(changes, leading):
-    batched, plain = stacks(**changes)
+@pytest.mark.parametrize(
+    ("sizes", "changes"), [((8, 5), {}), ((8, 5), {"layer_norm": True}), ((), {}), ((6,), {})]
+)
+def test_a_stack_is_its_torsos_side_by_side(sizes, changes, leading):
+    batched, plain = stacks(*sizes, **changes)
     obs = torch.randn(*leading, 3)
     expected = plain(obs)
     assert expected.shape == (3, *leading, plain.features)
@@ -108,14 +105,14 @@ def test_a_stack_is_its_torsos_side_by_side(changes, leading):
 
 @pytest.mark.parametrize("changes", [{}, {"layer_norm": True}])
 def test_a_stack_learns_as_its_torsos_do(changes):
-    batched, plain = stacks(**changes)
+    batched, plain = stacks(8, 5, **changes)
     obs = torch.randn(4, 3)
     for stack in (batched, plain):
         stack(obs)[0].square().sum().backward()
     weights = batched.weights[0].grad
     torch.testing.assert_close(weights[0], plain.torsos[0].linears[0].weight.grad.T)
     assert weights[1:].abs().max() == 0
-    alone = stacks(**changes)[0]
+    alone = stacks(8, 5, **changes)[0]
     alone.load_state_dict(batched.state_dict())
     alone.only(0, obs).square().sum().backward()
     torch.testing.assert_close(alone.weights[0].grad, weights)
@@ -123,7 +120,7 @@ def test_a_stack_learns_as_its_torsos_do(changes):
 
 @torch.no_grad()
 def test_acting_sees_new_weights_at_once():
-    batched, _ = stacks()
+    batched, _ = stacks(8, 5)
     obs = torch.randn(4, 3)
     before = batched.only(1, obs)
     batched.weights[1].mul_(2.0)
@@ -132,7 +129,7 @@ def test_acting_sees_new_weights_at_once():
     flatten(list(batched.parameters()))  # the weights move to other memory
     batched.weights[0].mul_(2.0)
     torch.testing.assert_close(batched.only(1, obs), batched(obs)[1])
-    other, _ = stacks()
+    other, _ = stacks(8, 5)
     batched.load_state_dict(other.state_dict())
     torch.testing.assert_close(batched.only(1, obs), other(obs)[1])
     torch.testing.assert_close(copy.deepcopy(batched).only(2, obs), other(obs)[2])

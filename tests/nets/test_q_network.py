@@ -8,22 +8,11 @@ from gymnasium import spaces
 from rlrun.functional.schedules import Schedule
 from rlrun.nets.q_heads import NoisyLinear, QHead
 from rlrun.nets.q_network import QHeadConfig, QNetwork, ValueExplorationConfig
-from rlrun.nets.torso import Network
-from rlrun.nets.torsos.mlp import MLP
 from rlrun.types import EnvSpec
+from tests.nets.networks import mlp
 
 SPEC = EnvSpec("hand", 4, spaces.Box(-np.inf, np.inf, (2,), np.float32), spaces.Discrete(3))
-NETWORK = Network(
-    MLP,
-    MLP.Config(
-        sizes=(8,),
-        activation="tanh",
-        layer_norm=False,
-        spectral_norm=False,
-        init="uniform",
-        shared=False,
-    ),
-)
+NETWORK = mlp(8, init="uniform")
 
 
 def exploration(kind: str = "epsilon_greedy", first: float = 0.5) -> ValueExplorationConfig:

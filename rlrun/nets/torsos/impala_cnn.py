@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlrun.config import option
 from rlrun.nets.images import Activation, Image, ImageConfig, ImageLayers, ImageTorso, convolution
-from rlrun.nets.torso import ACTIVATIONS
+from rlrun.nets.layers import ACTIVATIONS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,9 @@
 """Fully connected layers: the network for observations that are vectors."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from gymnasium import Space
@@ -12,22 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name every torch user knows
 
 from rlrun.config import option
-from rlrun.nets.spectral import spectral
-from rlrun.nets.torso import ACTIVATIONS, Encoder, Torso, TorsoStack, orthogonal
+from rlrun.nets.layers import ACTIVATIONS, LayerOptions
+from rlrun.nets.torso import Encoder, Torso, TorsoStack
 from rlrun.types import Obs
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLPLayers:
+class MLPLayers(LayerOptions):
     """Fully connected layers, by themselves or as a part of another network."""
 
     sizes: tuple[int, ...] = option("widths of the hidden layers", at_least=1)
-    activation: Literal["tanh", "relu", "elu", "gelu", "silu"] = option("between the layers")
-    layer_norm: bool = option("normalise each layer's output before its activation")
-    spectral_norm: bool = option("hold each layer's largest singular value at one")
-    init: Literal["orthogonal", "uniform"] = option(
-        "orthogonal with gain sqrt(2), or PyTorch's uniform default"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +44,7 @@ class MLP(Torso):
         self.linears = nn.ModuleList()
         self.norms = nn.ModuleList()
         for inputs, outputs in pairwise(widths):
-            layer = nn.Linear(inputs, outputs)
-            if config.init == "orthogonal":
-                orthogonal(layer, math.sqrt(2))
-            self.linears.append(spectral(layer) if config.spectral_norm else layer)
+            self.linears.append(config.prepared(nn.Linear(inputs, outputs)))
             if config.layer_norm:
                 self.norms.append(nn.LayerNorm(outputs))
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from rlrun.config import ConfigError, Problem
 from rlrun.nets.images import Activation, Image, ImageLayers, ImageTorso, convolution
-from rlrun.nets.torso import ACTIVATIONS
+from rlrun.nets.layers import ACTIVATIONS
 
 KERNELS, STRIDES = (8, 4, 3), (4, 2, 1)
 

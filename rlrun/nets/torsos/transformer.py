@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from rlrun.config import ConfigError, Problem, option
+from rlrun.nets.layers import orthogonal
 from rlrun.nets.memory import MemoryTorso, segments
-from rlrun.nets.torso import orthogonal
 from rlrun.nets.torsos.auto import Auto, AutoLayers
 from rlrun.types import Carry, History, Obs
 
