@@ -1,6 +1,6 @@
 """Trains the rows of docs/results.yaml again and writes docs/results.md.
 
-    python scripts/results.py                          every row, seeds 0 to 4
+    python scripts/results.py                          every row, all its seeds
     python scripts/results.py ppo/CartPole-v1 a2c      one row, and all rows of an algorithm
     python scripts/results.py --seeds 0 1 --jobs 1     fewer seeds, one job at a time
     python scripts/results.py --missing                only what has no figure yet
@@ -25,15 +25,17 @@ from typing import Any
 import yaml
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+SEEDS = 5
+METRIC = "mean_reward"
 COLUMNS = ("environment", "algorithm", "steps", "result", "each seed", "to reach", "published")
 
 HEAD = """# Results
 
 Final policy, deterministic actions, 100 evaluation episodes at the end of training in environments
 apart from those of training. *Result* is the mean over seeds with the standard deviation between
-seeds. Every row is its preset under `conf/preset/`, trained by the command below it with `seed=0`
-to `seed=4`; `make results` trains them all again, `make results ARGS=ppo/CartPole-v1` one of them.
-The last policy counts, not the best one seen.
+seeds. Every row is its preset under `conf/preset/`, trained by its command below; `make results`
+trains them all again, `make results ARGS=ppo/CartPole-v1` one of them. The last policy counts, not
+the best one seen.
 """
 
 
@@ -43,8 +45,8 @@ def main() -> int:
     everything = yaml.safe_load((DOCS / "results.yaml").read_text(encoding="utf-8"))
     jobs = [
         (row, seed)
-        for seed in arguments.seeds
         for row in choose(everything, arguments.rows)
+        for seed in arguments.seeds or range(row.get("seeds", SEEDS))
         if not (arguments.missing and str(seed) in recorded().get(row["name"], {}))
     ]
     failed = 0
@@ -64,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("rows", nargs="*", help="names of rows, or of algorithms; none means all")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", help="other seeds than the row's own")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--output", default="runs/results", help="where the run folders are made")
     parser.add_argument("--missing", action="store_true", help="skip seeds that have a figure")
@@ -103,7 +105,8 @@ def train(row: dict[str, Any], seed: int, output: str) -> bool:
         print(f"{row['name']} seed {seed}: exit {done.returncode}, see {place}/output.txt")
         return False
     print(f"{row['name']} seed {seed}: {result['eval/mean_reward']:.2f}", flush=True)
-    record(row["name"], seed, {"mean_reward": result["eval/mean_reward"], "steps": result["steps"]})
+    metric = row.get("metric", METRIC)
+    record(row["name"], seed, {metric: result[f"eval/{metric}"], "steps": result["steps"]})
     return True
 
 
@@ -130,8 +133,13 @@ def page(rows: list[dict[str, Any]], figures: dict[str, Any]) -> str:
     lines = [HEAD, line(COLUMNS), line(["---"] * len(COLUMNS))]
     lines += [line(cells(row, figures[row["name"]])) for row in shown]
     lines += ["", "## Commands", "", "```sh"]
-    lines += [f"{row['command']} seed=0,1,2,3,4 -m" for row in shown]
+    lines += [f"{row['command']} seed={seeds(row)} -m" for row in shown]
     return "\n".join([*lines, "```", ""])
+
+
+def seeds(row: dict[str, Any]) -> str:
+    """Return the seeds of a row as a sweep has them."""
+    return ",".join(map(str, range(row.get("seeds", SEEDS))))
 
 
 def line(texts: list[str] | tuple[str, ...]) -> str:
@@ -142,17 +150,19 @@ def line(texts: list[str] | tuple[str, ...]) -> str:
 def cells(row: dict[str, Any], figures: dict[str, dict[str, float]]) -> list[str]:
     """Return a row's cells: its figures over seeds, in the order of `COLUMNS`."""
     algorithm, _, environment = row["name"].partition("/")
-    seeds = [figures[seed] for seed in sorted(figures, key=int)]
-    values = [figure["mean_reward"] for figure in seeds]
+    runs = [figures[seed] for seed in sorted(figures, key=int)]
+    metric = row.get("metric", METRIC)
+    values = [figure[metric] for figure in runs]
     mean, spread = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-    steps = max(figure["steps"] for figure in seeds)
-    reached = "" if mean >= row["target"] - 0.05 else " (short)"
+    steps = max(figure["steps"] for figure in runs)
+    digits = 1 if metric == METRIC else 3
+    reached = "" if mean >= row["target"] - 0.5 * 10**-digits else " (short)"
     return [
         environment,
-        algorithm,
+        algorithm if metric == METRIC else f"{algorithm} ({metric.replace('_', ' ')})",
         f"{steps:,.0f}",
-        f"{mean:.1f} ± {spread:.1f}{reached}",
-        ", ".join(f"{value:.1f}" for value in values),
+        f"{mean:.{digits}f} ± {spread:.{digits}f}{reached}",
+        ", ".join(f"{value:.{digits}f}" for value in values),
         f"{row['target']:g}",
         row["published"],
     ]

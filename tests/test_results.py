@@ -37,6 +37,15 @@ def test_a_row_by_hand(results):
     ]  # fmt: skip
 
 
+def test_a_rate_by_hand(results):
+    row = {**ROW, "target": 0.95, "metric": "success_rate", "seeds": 3}
+    figures = {"0": {"success_rate": 1.0, "steps": 10}, "1": {"success_rate": 0.898, "steps": 10}}
+    cells = results.cells(row, figures)
+    assert (cells[1], cells[3]) == ("ppo (success rate)", "0.949 ± 0.072 (short)")
+    assert cells[4] == "1.000, 0.898"
+    assert "seed=0,1,2 -m" in results.page([row], {"ppo/Taxi-v4": figures})
+
+
 def test_a_row_that_falls_short_says_so(results):
     figures = {"0": {"mean_reward": 7.9, "steps": 10}}
     assert results.cells(ROW, figures)[3] == "7.9 ± 0.0 (short)"
