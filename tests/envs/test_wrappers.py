@@ -113,6 +113,22 @@ def test_the_time_that_is_gone_stands_behind_the_observation():
     assert parts.step(0)[0]["time"].tolist() == [1]
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_the_time_behind_a_box_is_where_gymnasium_puts_it(normalize, dtype):
+    made = Counter(spaces.Box(0, 99, (2, 3), dtype))
+    ours = wrapped({"name": "time_aware", "flatten": True, "normalize": normalize}, env=made)
+    theirs = gym.wrappers.TimeAwareObservation(made, flatten=True, normalize_time=normalize)
+    assert ours.observation_space == theirs.observation_space
+    for env in (ours, theirs):
+        env.reset()
+        env.step(0)
+    made.count = 7
+    timed, expected = ours.observation(made.see()), theirs.observation(made.see())
+    np.testing.assert_allclose(timed, expected, rtol=1e-7)  # theirs is rounded to float32
+    assert timed.dtype == expected.dtype
+
+
 def test_the_action_before_sticks_as_often_as_asked():
     env = wrapped({"name": "sticky_action", "probability": 0.5}, env=Counter(end=10_000))
     env.reset(seed=0)

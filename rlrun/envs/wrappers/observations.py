@@ -148,9 +148,9 @@ class TimeAware(Wrapper):
 
     def wrap(self, env: AnyGym) -> AnyGym:
         """Put it around."""
-        return gym.wrappers.TimeAwareObservation(
-            env, flatten=self.flatten, normalize_time=self.normalize
-        )
+        vector = self.flatten and isinstance(env.observation_space, spaces.Box)
+        kind = TimedVectorEnv if vector else gym.wrappers.TimeAwareObservation
+        return kind(env, flatten=self.flatten, normalize_time=self.normalize)
 
     def needs(self, env: AnyGym) -> str:
         """Ask for a time limit, and for a space that can be flattened."""
@@ -159,6 +159,18 @@ class TimeAware(Wrapper):
         space = env.observation_space
         fits = space.is_np_flattenable or not self.flatten
         return "" if fits else f"observations of a fixed size, not {shown(space)}"
+
+
+class TimedVectorEnv(gym.wrappers.TimeAwareObservation[Any, Any, Any]):
+    """Gymnasium's own for a Box in one vector, made faster: one array a step instead of four."""
+
+    def observation(self, observation: Any) -> Any:
+        """Return the observation with the time at its end."""
+        space = self.observation_space
+        timed = np.empty(space.shape or (), space.dtype)
+        timed[:-1] = observation.ravel()
+        timed[-1] = self.timesteps / self.max_timesteps if self.normalize_time else self.timesteps
+        return timed
 
 
 @dataclass(frozen=True, kw_only=True)
