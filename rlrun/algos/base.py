@@ -88,4 +88,5 @@ class Algorithm(ABC):
             names = " or ".join(each.__name__ for each in served)
             name = type(self).__module__.rsplit(".", 1)[-1]
             reason = f"{name} needs {names} {kind}s; {self.spec.name} has {space}"
-            raise ConfigError(Problem("algo", reason))
+            fix = "'rlrun list algos' shows which serves it"
+            raise ConfigError(Problem("algo", f"{reason}; {fix}"))

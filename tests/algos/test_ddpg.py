@@ -106,7 +106,7 @@ def test_the_noise_is_carried():
 @pytest.mark.parametrize(
     ("space", "words"),
     [
-        (spaces.Discrete(2), r"ddpg needs Box actions; hand has Discrete\(2\)"),
+        (spaces.Discrete(2), r"Box actions; hand has Discrete\(2\); 'rlrun list algos' shows"),
         (spaces.Box(-math.inf, math.inf, (1,)), "not bounded.*algo=ppo"),
     ],
 )
