@@ -10,6 +10,7 @@ import torch
 
 from rlrun.accel import Accelerator
 from rlrun.algos.base import Algorithm, Setting
+from rlrun.allocator import keep_freed_memory
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
 from rlrun.device import choose_device
@@ -37,6 +38,7 @@ def build_parts(recipe: Recipe) -> Parts:
     """Build environments and algorithm from the seed. Raises ConfigError for what cannot be."""
     run = recipe.run
     torch.set_num_threads(run.threads)
+    keep_freed_memory()
     torch.manual_seed(run.seed)
     device, reason = choose_device(run.device.name, obs_space_of(run.env))
     env = make_vec_env(run.env, run.num_envs, device)
@@ -106,6 +108,7 @@ def build_worker(recipe: Recipe, resumes: int, index: int) -> tuple[Algorithm, C
     run = recipe.run
     words = np.random.SeedSequence([run.seed, 2, resumes, index]).generate_state(2)
     torch.set_num_threads(run.threads)
+    keep_freed_memory()
     torch.manual_seed(int(words[0]))
     device, _ = choose_device(run.device.name, obs_space_of(run.env))
     env = make_vec_env(run.env, 1, device)
