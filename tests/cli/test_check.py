@@ -144,7 +144,7 @@ def test_nothing_is_doubtful_about_a_preset(capsys):
     out = capsys.readouterr().out
     for text in ("ppo on CartPole-v1", "num_envs=32", "Discrete(2)", "policy 4,610, value 4,545"):
         assert text in out
-    assert "30, each on 2,048 new steps; 61,440 steps in all" in out
+    assert "25, each on 2,048 new steps; 51,200 steps in all" in out
     assert "2x4x64" in out
     assert "nothing doubtful" in out
 
