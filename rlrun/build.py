@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlrun.accel import Accelerator
+from rlrun.accel.accelerator import Accelerator
+from rlrun.accel.precision import learn_in
 from rlrun.algos.base import Algorithm, Setting
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
@@ -42,6 +43,7 @@ def build_parts(recipe: Recipe) -> Parts:
     env = make_vec_env(run.env, run.num_envs, device)
     try:
         algorithm = build_algorithm(recipe, env.spec, device)
+        learn_in(run.precision, algorithm)
     except BaseException:
         env.close()
         raise
@@ -111,6 +113,7 @@ def build_worker(recipe: Recipe, resumes: int, index: int) -> tuple[Algorithm, C
     env = make_vec_env(run.env, 1, device)
     setting = Setting(env.spec, recipe.network, device)
     algorithm = recipe.algorithm(recipe.algorithm_config, setting)
+    learn_in(run.precision, algorithm)
     return algorithm, Collector(env, algorithm.initial_carry, device, int(words[1]))
 
 

@@ -45,6 +45,9 @@ class RunConfig:
     accel: Literal["auto", "off", "compile"] = option(
         "compile losses and their gradients; auto does where enough work lies ahead"
     )
+    precision: Literal["float32", "bfloat16"] = option(
+        "arithmetic of the networks' products while learning; all else stays float32"
+    )
     log_every: int = option("steps between rows of metrics", at_least=1)
     eval_every: int = option("steps between evaluations; 0 only at the end", at_least=0)
     eval_episodes: int = option("episodes of an evaluation during training", at_least=1)

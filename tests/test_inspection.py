@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rlrun.accel import WORTH_COMPILING
+from rlrun.accel.accelerator import WORTH_COMPILING
 from rlrun.build import build_parts
 from rlrun.inspection import plan, report, speed
 from rlrun.inspection.advice import of_memory, of_observations

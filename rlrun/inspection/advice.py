@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
+from rlrun.accel.precision import doubt
 from rlrun.build import Parts
 from rlrun.conf_dir import choices, conf_dir
 from rlrun.config import Problem
@@ -31,6 +32,7 @@ def advise(recipe: Recipe, parts: Parts, plan: Plan, memory: Memory, speed: Spee
         *_of_budget(recipe, plan),
         *_of_learning(recipe, plan, speed),
         *of_memory(recipe, memory),
+        *doubt(recipe.run.precision, parts.device),
         *of_observations(obs_space_of(recipe.run.env)),
         *_of_environments(recipe, backend_of(recipe, parts)),
     ]

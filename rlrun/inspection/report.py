@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from rlrun.accel import WORTH_COMPILING, has_compiler
+from rlrun.accel.accelerator import WORTH_COMPILING
+from rlrun.accel.compiler import has_compiler
 from rlrun.build import Parts
 from rlrun.inspection.advice import advise
 from rlrun.inspection.network import counts, name_of
