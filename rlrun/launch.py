@@ -49,7 +49,7 @@ def checked(composed: Composed) -> Prepared:
     """Check a composed configuration against types, ranges and what this machine has."""
     recipe = check(composed.values, composed.problems, composed.doubtful)
     check_device(recipe.run.device.name)
-    check_accel(recipe.run.accel)
+    check_accel(recipe.run.accel, recipe.run.device.name)
     rundir.check_writable(Path(recipe.run.output_dir))
     return Prepared(composed, recipe)
 

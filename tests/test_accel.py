@@ -69,6 +69,8 @@ def test_generated_code_equals_eager():
 class Watched:
     """A collector that notes whether it is told to unroll."""
 
+    device = torch.device("cpu")
+
     def __init__(self, able: bool = True) -> None:
         self.unrolls, self.told = able, 0
 
@@ -153,6 +155,6 @@ def test_without_a_compiler_auto_stays_eager_and_compile_is_refused(monkeypatch)
     told.learner.updates = WORTH_COMPILING
     asked.consider(0.5)
     assert not told.transformed
-    check_accel("auto")
+    check_accel("auto", "cpu")
     with pytest.raises(ConfigError, match=r"accel: needs a C\+\+ compiler"):
-        check_accel("compile")
+        check_accel("compile", "cpu")

@@ -6,10 +6,19 @@ so `auto` asks for it only where many gradient steps lie ahead.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from torch.nn import Module
 
-from rlrun.accel.compiler import Mode, compiled, compiled_steps, has_compiler
+from rlrun.accel.compiler import (
+    Mode,
+    compiled,
+    compiled_steps,
+    graph_for,
+    has_compiler,
+    hold_still,
+)
+from rlrun.accel.threads import ThreadChoice
 from rlrun.algos.base import Algorithm
 from rlrun.data.collector import Collector
 from rlrun.nets.learner import Learner
@@ -31,9 +40,15 @@ class Accelerator:
         collector: Collector,
         steps: int,
         say: Callable[[str], None],
+        threads: ThreadChoice | None = None,
     ) -> None:
-        """`steps` are those that each environment of `collector` will take in the whole run."""
+        """`steps` are those that each environment of `collector` will take in the whole run.
+
+        While `threads` has yet to choose, nothing is compiled: their number is compiled in.
+        """
         self._say, self._collector, self._steps = say, collector, steps
+        self._threads = threads
+        self._graph = graph_for(mode, collector.device.type)
         self._unrolls = algorithm.steady and collector.unrolls
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]
@@ -42,14 +57,17 @@ class Accelerator:
         self._begun: tuple[float, int] | None = None
         self._undecided = mode == "auto" and bool(self._learners) and has_compiler()
         self._unrolls &= mode != "off" and has_compiler()
-        if mode == "compile":
-            if self._learners:
-                self._compile("as asked")
-            if self._unrolls:
-                self._unroll("as asked")
+        self._asked = mode in ("compile", "cuda_graph")
+        if threads is None:
+            self._obey()
 
     def consider(self, progress: float) -> None:
         """Compile if that pays, judged by the gradient steps so far; the clock has no say in it."""
+        if self._threads is not None:
+            if not self._threads.decide():
+                return
+            self._threads = None
+            self._obey()
         ahead = self._steps * (1.0 - progress)
         if self._unrolls and ahead >= WORTH_UNROLLING:
             self._unroll(f"about {ahead:,.0f} steps of each environment ahead")
@@ -64,13 +82,22 @@ class Accelerator:
         if ahead >= WORTH_COMPILING:
             self._compile(f"about {ahead:,.0f} gradient steps ahead")
 
+    def _obey(self) -> None:
+        if self._asked and self._learners:
+            self._compile("as asked")
+        if self._asked and self._unrolls:
+            self._unroll("as asked")
+
     def _compile(self, reason: str) -> None:
         self._undecided = False
         for learner in self._learners:
-            learner.transform(compiled)
-        self._say(f"accel   compile: {reason}; the next update waits for it, for up to a minute")
+            if self._graph == "cuda_graph":
+                hold_still(learner.parameters)
+            learner.transform(partial(compiled, graph=self._graph))
+        waits = "the next update waits for it, for up to a minute"
+        self._say(f"accel   {self._graph}: {reason}; {waits}")
 
     def _unroll(self, reason: str) -> None:
         self._unrolls = False
-        self._collector.unroll(compiled_steps)
+        self._collector.unroll(partial(compiled_steps, graph=self._graph))
         self._say(f"accel   act and environment as one: {reason}; the next steps wait for it")

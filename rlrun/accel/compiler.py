@@ -2,17 +2,23 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType, FunctionType
 from typing import Any, Literal, TypeAlias
+
+from torch import Tensor
 
 from rlrun.config import ConfigError, Problem
 from rlrun.nets.learner import Gradient
 
-Mode: TypeAlias = Literal["auto", "off", "compile"]
+Mode: TypeAlias = Literal["auto", "off", "compile", "cuda_graph"]
+Graph: TypeAlias = Literal["compile", "cuda_graph"]
+"""A graph whose kernels are called one by one, or recorded once and replayed as one."""
 
 
-def compiled(function: Any, backend: str = "inductor") -> Callable[[Any], Gradient]:
+def compiled(
+    function: Any, backend: str = "inductor", graph: Graph = "compile"
+) -> Callable[[Any], Gradient]:
     """Return `function` as one compiled graph that draws the same random numbers."""
     import torch
     import torch._dynamo.config
@@ -27,28 +33,61 @@ def compiled(function: Any, backend: str = "inductor") -> Callable[[Any], Gradie
         function.__defaults__,
         function.__closure__,
     )
-    options = _options(backend, fallback_random=True)
+    options = _options(backend, graph, fallback_random=True)
     fast: Callable[[Any], Gradient] = torch.compile(
         own, backend=backend, fullgraph=True, options=options
     )
-    return fast
+    return kept(fast) if graph == "cuda_graph" else fast
 
 
-def compiled_steps(function: Any, backend: str = "inductor") -> Callable[..., Any]:
+def compiled_steps(
+    function: Any, backend: str = "inductor", graph: Graph = "compile"
+) -> Callable[..., Any]:
     """Return `function` as one compiled graph, with random numbers of the compiler's own."""
     import torch
 
-    options = _options(backend, fallback_random=False)
+    options = _options(backend, graph, fallback_random=False)
     fast: Callable[..., Any] = torch.compile(
         function, backend=backend, fullgraph=True, options=options
     )
-    return fast
+    return kept(fast) if graph == "cuda_graph" else fast
 
 
-def _options(backend: str, *, fallback_random: bool) -> Any:
-    # the code around the kernels in C++ too: in Python it costs as much as small kernels do
-    options = {"fallback_random": fallback_random, "cpp_wrapper": True}
-    return options if backend == "inductor" else None
+def kept(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` with results of its own at each call.
+
+    A CUDA graph writes its results to the same memory at every replay, and the compiler may give
+    that memory to another graph meanwhile.
+    """
+    import torch
+    from torch.utils._pytree import tree_map_only
+
+    def call(*values: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        return tree_map_only(Tensor, torch.clone, function(*values))
+
+    return call
+
+
+def hold_still(tensors: Iterable[Tensor]) -> None:
+    """Tell the compiler that tensors stay where they are, so that a replay need not copy them."""
+    import torch._dynamo
+
+    for tensor in tensors:
+        torch._dynamo.mark_static_address(tensor)
+
+
+def _options(backend: str, graph: Graph, *, fallback_random: bool) -> Any:
+    if backend != "inductor":
+        return None
+    options: dict[str, Any] = {"fallback_random": fallback_random}
+    if graph == "compile":
+        # the code around the kernels in C++ too: in Python it costs as much as small kernels do
+        return {**options, "cpp_wrapper": True}
+    # not with cpp_wrapper, which switches the recording off without a word; batches whose size
+    # changes are not recorded, since that would be once for each size
+    recorded = {"triton.cudagraphs": True, "triton.cudagraph_skip_dynamic_graphs": True}
+    return {**options, **recorded}
 
 
 def compiling(frame: FrameType | None) -> bool:
@@ -65,8 +104,16 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
 
 
-def check_accel(mode: Mode) -> None:
-    """Raise ConfigError where `compile` is asked for and cannot be had."""
-    if mode == "compile" and not has_compiler():
+def graph_for(mode: Mode, device: str) -> Graph:
+    """Return the kind of graph that a mode, if it compiles at all, makes on a device."""
+    return "cuda_graph" if mode == "cuda_graph" or (mode, device) == ("auto", "cuda") else "compile"
+
+
+def check_accel(mode: Mode, device: str) -> None:
+    """Raise ConfigError where a compiler is asked for and cannot be had; `device` as configured."""
+    if mode == "cuda_graph" and device != "cuda":
+        reason = f"cuda_graph needs device=cuda, not {device}; set it, or use accel=compile"
+        raise ConfigError(Problem("accel", reason))
+    if mode in ("compile", "cuda_graph") and not has_compiler():
         reason = "needs a C++ compiler, and no g++ or clang++ was found; install one, or use off"
         raise ConfigError(Problem("accel", reason))

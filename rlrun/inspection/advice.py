@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from rlrun.accel.precision import doubt
+from rlrun.accel.threads import at_first
 from rlrun.build import Parts
 from rlrun.conf_dir import choices, conf_dir
 from rlrun.config import Problem
@@ -101,7 +102,7 @@ def of_observations(space: Space[Any], name: str = "") -> Iterator[Problem]:
 
 def _of_environments(recipe: Recipe, backend: str) -> Iterator[Problem]:
     run, cores = recipe.run, os.cpu_count() or 1
-    if run.threads > cores:
+    if at_first(run.threads) > cores:
         yield Problem("threads", f"{run.threads} threads share {cores} cores")
     if backend in ("envpool", "ale") or is_parallel(run.env.id):
         return  # there is no other way to step these that could be advised

@@ -67,8 +67,8 @@ class Learner:
         self.updates += 1
         return {**metrics, "train/loss": loss, "train/grad_norm": norm}
 
-    def transform(self, transform: Transform) -> None:
-        """Differentiate every loss through `transform` from now on, such as a compiler."""
+    def transform(self, transform: Transform | None) -> None:
+        """Differentiate every loss through `transform`, such as a compiler, or plainly again."""
         self._transform = transform
         self._transformed = {}
 
