@@ -26,7 +26,8 @@ def learn_in(precision: Precision, algorithm: Algorithm) -> None:
         return
     learners = [part for part in algorithm.parts().values() if isinstance(part, Learner)]
     if not learners:
-        reason = f"{type(algorithm).__name__} trains no network, which bfloat16 is for; use float32"
+        name = type(algorithm).__module__.rsplit(".", 1)[-1]
+        reason = f"{name} trains no network, which bfloat16 is for; use float32"
         raise ConfigError(Problem("precision", reason))
     if algorithm.device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
         name = torch.cuda.get_device_name(algorithm.device)
