@@ -24,11 +24,13 @@ class Linear:
     def __init__(self) -> None:
         self.layer = nn.Linear(3, 2)
         self.learner = Learner(self.layer.parameters())
+        self.seen: list[int] = []
 
     def parts(self):
         return {"learner": self.learner}
 
     def loss(self, rows):
+        self.seen.append(torch.get_num_threads())
         return self.layer(rows).square().mean(), {}
 
     def step(self, rows: int = 5) -> torch.Tensor:
@@ -55,9 +57,10 @@ def test_threads_by_the_operations_of_a_step(worth, expected, monkeypatch, four_
     algorithm.step(rows=50)  # only the first step is counted
     assert torch.get_num_threads() == 1
     assert chooser.decide()
-    assert torch.get_num_threads() == expected
+    algorithm.step()
+    assert algorithm.seen == [1, 1, expected]
+    assert torch.get_num_threads() == 1  # acting needs no more
     assert len(said) == (expected == 4)
-    assert algorithm.learner._transform is None
 
 
 def test_counting_changes_nothing(four_cores):
@@ -74,7 +77,7 @@ def test_counting_changes_nothing(four_cores):
 @pytest.mark.parametrize("name", ["ppo", "sac"])
 def test_a_run_is_counted_and_is_the_same(name, tmp_path, monkeypatch, four_cores):
     found = []
-    monkeypatch.setattr(ThreadChoice, "_set", lambda chooser: found.append(chooser._operations))
+    monkeypatch.setattr(ThreadChoice, "_choose", lambda chooser: found.append(chooser._operations))
     made = changed(fitting(name), accel="off")
     one, _ = trained(tmp_path / "one", changed(made, threads=1))
     assert not found
@@ -118,11 +121,18 @@ def test_what_was_asked_for_is_compiled_after_the_choice(monkeypatch, four_cores
     asked.consider(0.0)
     assert watched.told == 0
     algorithm.step()
-    monkeypatch.setattr(watched, "unroll", lambda transform: threads_then.append(count()))
-    threads_then, count = [], torch.get_num_threads
+    compiled_on = []
+    monkeypatch.setattr(
+        accelerator,
+        "compiled",
+        lambda function, graph: (
+            lambda rows: compiled_on.append((graph, torch.get_num_threads())) or function(rows)
+        ),
+    )
     asked.consider(0.1)
-    assert threads_then == [4]  # the compiler builds them in
-    assert algorithm.learner._transform is not None
+    assert watched.told == 1
+    algorithm.step()
+    assert compiled_on == [("compile", 4)]
 
 
 def test_where_there_is_nothing_to_choose(monkeypatch, four_cores):

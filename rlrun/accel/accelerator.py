@@ -21,7 +21,7 @@ from rlrun.accel.compiler import (
 from rlrun.accel.threads import ThreadChoice
 from rlrun.algos.base import Algorithm
 from rlrun.data.collector import Collector
-from rlrun.nets.learner import Learner
+from rlrun.nets.learner import Learner, Transform
 from rlrun.nets.memory import remembers
 
 WORTH_COMPILING = 40_000
@@ -47,7 +47,7 @@ class Accelerator:
         While `threads` has yet to choose, nothing is compiled: their number is compiled in.
         """
         self._say, self._collector, self._steps = say, collector, steps
-        self._threads = threads
+        self._threads, self._counting = threads, threads is not None
         self._graph = graph_for(mode, collector.device.type)
         self._unrolls = algorithm.steady and collector.unrolls
         parts = algorithm.parts().values()
@@ -63,10 +63,10 @@ class Accelerator:
 
     def consider(self, progress: float) -> None:
         """Compile if that pays, judged by the gradient steps so far; the clock has no say in it."""
-        if self._threads is not None:
-            if not self._threads.decide():
+        if self._counting:
+            if self._threads is None or not self._threads.decide():
                 return
-            self._threads = None
+            self._counting = False
             self._obey()
         ahead = self._steps * (1.0 - progress)
         if self._unrolls and ahead >= WORTH_UNROLLING:
@@ -93,7 +93,8 @@ class Accelerator:
         for learner in self._learners:
             if self._graph == "cuda_graph":
                 hold_still(learner.parameters)
-            learner.transform(partial(compiled, graph=self._graph))
+            fast: Transform = partial(compiled, graph=self._graph)
+            learner.transform(fast if self._threads is None else self._threads.through(fast))
         waits = "the next update waits for it, for up to a minute"
         self._say(f"accel   {self._graph}: {reason}; {waits}")
 

@@ -7,6 +7,7 @@ clock has no say in it.
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -15,7 +16,7 @@ import torch
 from rlrun.accel.operations import Operations
 from rlrun.algos.base import Algorithm
 from rlrun.data.control_groups import ROOT, groups, read
-from rlrun.nets.learner import Gradient, Learner
+from rlrun.nets.learner import Gradient, Learner, Transform
 
 Threads: TypeAlias = Literal["auto"] | int
 WORTH_THREADS = 100_000_000
@@ -28,28 +29,35 @@ def at_first(threads: Threads) -> int:
 
 
 class ThreadChoice:
-    """Counts the operations of the first gradient steps, then sets the number of threads."""
+    """Counts the operations of the first gradient steps, then gives them threads.
+
+    All else stays on one: acting is too small, and on a busy machine waits for each core it wakes.
+    """
 
     def __init__(self, algorithm: Algorithm, say: Callable[[str], None]) -> None:
         """Watch the learners of an algorithm."""
-        self._say, self._operations = say, 0
+        self._say, self._operations, self._threads = say, 0, 1
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]
         for learner in self._learners:
             learner.transform(self._counted)
 
     def decide(self) -> bool:
-        """Set the threads and stop watching, if a gradient step was taken; say whether it was."""
+        """Choose and stop watching, if a gradient step was taken; say whether it was."""
         if not any(learner.updates for learner in self._learners):
             return False
+        self._choose()
         for learner in self._learners:
-            learner.transform(None)
-        self._set()
+            learner.transform(self.through(None))
         return True
 
-    def _set(self) -> None:
+    def through(self, transform: Transform | None) -> Transform | None:
+        """Return a transform, or none, as one that computes on the threads that were chosen."""
+        return transform if self._threads == 1 else partial(_spread, self._threads, transform)
+
+    def _choose(self) -> None:
         if self._operations >= WORTH_THREADS:
-            torch.set_num_threads(cores())
+            self._threads = cores()
             work = f"{self._operations / 1e6:,.0f} million operations a gradient step"
             self._say(f"threads {cores()}: {work}; from {WORTH_THREADS / 1e6:,.0f} it pays")
 
@@ -67,6 +75,21 @@ class ThreadChoice:
             return found
 
         return call
+
+
+def _spread(
+    threads: int, transform: Transform | None, function: Callable[[Any], Gradient]
+) -> Callable[[Any], Gradient]:
+    inner = function if transform is None else transform(function)
+
+    def call(batch: Any) -> Gradient:
+        torch.set_num_threads(threads)  # the compiler, too, asks for their number at the first call
+        try:
+            return inner(batch)
+        finally:
+            torch.set_num_threads(1)
+
+    return call
 
 
 def choice(
