@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from rlrun.accel import Accelerator
+from rlrun.accel.accelerator import Accelerator
 from rlrun.build import build_parts
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector

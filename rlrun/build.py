@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlrun.accel import Accelerator
+from rlrun.accel.accelerator import Accelerator
+from rlrun.accel.allocator import keep_freed_memory
+from rlrun.accel.precision import learn_in
+from rlrun.accel.threads import at_first, choice
 from rlrun.algos.base import Algorithm, Setting
-from rlrun.allocator import keep_freed_memory
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
 from rlrun.device import choose_device
@@ -37,13 +39,14 @@ class Parts:
 def build_parts(recipe: Recipe) -> Parts:
     """Build environments and algorithm from the seed. Raises ConfigError for what cannot be."""
     run = recipe.run
-    torch.set_num_threads(run.threads)
+    torch.set_num_threads(at_first(run.threads))
     keep_freed_memory()
     torch.manual_seed(run.seed)
     device, reason = choose_device(run.device.name, obs_space_of(run.env))
     env = make_vec_env(run.env, run.num_envs, device)
     try:
         algorithm = build_algorithm(recipe, env.spec, device)
+        learn_in(run.precision, algorithm)
     except BaseException:
         env.close()
         raise
@@ -83,11 +86,12 @@ def assemble(
     initial_carry = parts.algorithm.initial_carry
     collector = Collector(parts.env, initial_carry, parts.device, int(seeds[0]))
     steps = run.total_timesteps // run.num_envs
+    threads = choice(run.threads, parts.algorithm, say)
     return Experiment(
         periods=Periods(**{each.name: getattr(run, each.name) for each in fields(Periods)}),
         description=describe(recipe),
         algorithm=parts.algorithm,
-        accelerator=Accelerator(run.accel, parts.algorithm, collector, steps, say),
+        accelerator=Accelerator(run.accel, parts.algorithm, collector, steps, say, threads),
         env=parts.env,
         make_eval_env=partial(
             make_vec_env, run.env.for_evaluation(), device=parts.device, round_up=True
@@ -107,13 +111,14 @@ def build_worker(recipe: Recipe, resumes: int, index: int) -> tuple[Algorithm, C
     """Build what one of several processes learns with: one environment, its own random numbers."""
     run = recipe.run
     words = np.random.SeedSequence([run.seed, 2, resumes, index]).generate_state(2)
-    torch.set_num_threads(run.threads)
+    torch.set_num_threads(at_first(run.threads))
     keep_freed_memory()
     torch.manual_seed(int(words[0]))
     device, _ = choose_device(run.device.name, obs_space_of(run.env))
     env = make_vec_env(run.env, 1, device)
     setting = Setting(env.spec, recipe.network, device)
     algorithm = recipe.algorithm(recipe.algorithm_config, setting)
+    learn_in(run.precision, algorithm)
     return algorithm, Collector(env, algorithm.initial_carry, device, int(words[1]))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rlrun import checkpoint
-from rlrun.accel import Accelerator
+from rlrun.accel.accelerator import Accelerator
 from rlrun.algos.base import Algorithm
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector

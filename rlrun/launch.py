@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from rlrun import __version__, async_runner, checkpoint, rundir, runner
-from rlrun.accel import check_accel
+from rlrun.accel.compiler import check_accel
+from rlrun.accel.precision import doubt
 from rlrun.build import Parts, assemble, build_parts
 from rlrun.compose import Composed, compose, to_yaml
 from rlrun.device import check_device
@@ -48,7 +49,7 @@ def checked(composed: Composed) -> Prepared:
     """Check a composed configuration against types, ranges and what this machine has."""
     recipe = check(composed.values, composed.problems, composed.doubtful)
     check_device(recipe.run.device.name)
-    check_accel(recipe.run.accel)
+    check_accel(recipe.run.accel, recipe.run.device.name)
     rundir.check_writable(Path(recipe.run.output_dir))
     return Prepared(composed, recipe)
 
@@ -172,7 +173,8 @@ def _introduce(
         f"network {name_of(recipe, algorithm)}: {sizes}",
         f"folder  {folder.path}",
     ]
-    for each in doubts(recipe, algorithm.spec.obs_space):
+    found = doubts(recipe, algorithm.spec.obs_space)
+    for each in (*found, *doubt(run.precision, parts.device)):
         rows.append(f"warning: {each.key}: {each.message}")
     for row in rows:
         folder.log(row)

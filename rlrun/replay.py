@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from rlrun import checkpoint
+from rlrun.accel.threads import at_first
 from rlrun.build import build_algorithm, make_env
 from rlrun.checkpoint import Checkpoint
 from rlrun.config import ConfigError, Problem, option
@@ -78,7 +79,7 @@ def replay(saved: Checkpoint, options: ReplayConfig, flags: set[str]) -> Replaye
         reason = f"{env_id!r} imports code of that module; add --trust-code if you trust it"
         raise ConfigError(Problem("env", reason))
     recipe = check_saved(config, saved.description.get("packages"))
-    torch.set_num_threads(recipe.run.threads)
+    torch.set_num_threads(at_first(recipe.run.threads))
     video = "--video" in flags
     mode = "rgb_array" if video else "human" if "--render" in flags else None
     if video:  # pictures need no screen

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
-from rlrun.accel import compiling
+from rlrun.accel.compiler import compiling
 from rlrun.evaluate import Evaluation
 from rlrun.experiment import Experiment
 from rlrun.types import Metrics

@@ -41,9 +41,14 @@ class RunConfig:
     seed: int = option("decides all randomness", at_least=0, below=2**63)
     num_envs: int = option("parallel environments", at_least=1)
     total_timesteps: int = option("environment steps over all environments", at_least=1)
-    threads: int = option("torch threads", at_least=1)
-    accel: Literal["auto", "off", "compile"] = option(
+    threads: Literal["auto"] | int = option(
+        "torch threads; auto chooses by the size of a gradient step", at_least=1
+    )
+    accel: Literal["auto", "off", "compile", "cuda_graph"] = option(
         "compile losses and their gradients; auto does where enough work lies ahead"
+    )
+    precision: Literal["float32", "bfloat16"] = option(
+        "arithmetic of the networks' products while learning; all else stays float32"
     )
     log_every: int = option("steps between rows of metrics", at_least=1)
     eval_every: int = option("steps between evaluations; 0 only at the end", at_least=0)

@@ -23,7 +23,7 @@ from rlrun import rundir
 from rlrun.build import build_parts
 from rlrun.compose import compose_sweep
 from rlrun.config import ConfigError, Problem
-from rlrun.launch import checked, launch
+from rlrun.launch import Prepared, checked, launch
 from rlrun.schema import DeviceConfig, Recipe
 from rlrun.sweep_table import GROUPED, Job, print_table, summarise, write_results
 
@@ -40,6 +40,8 @@ def run_sweep(words: list[str], config_dirs: list[Path], at_once: int) -> int:
     # asking the driver, not the runtime, keeps CUDA usable in forked jobs
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     jobs = prepare_sweep(words, config_dirs)
+    for job in jobs if at_once > 1 else ():
+        job.prepared = _on_one_thread(job.prepared)
     command = ["rlrun", "train", *words, "-m", *(f"--config-dir={each}" for each in config_dirs)]
     folder = rundir.new_folder(_place(jobs), f"{rundir.stamp()}_sweep")
     console = Console()
@@ -85,6 +87,13 @@ def _try(recipe: Recipe) -> None:
     """Build on the CPU and close; a CUDA device that was touched here is lost to forked jobs."""
     parts = build_parts(replace(recipe, run=replace(recipe.run, device=DeviceConfig(name="cpu"))))
     parts.env.close()
+
+
+def _on_one_thread(prepared: Prepared) -> Prepared:
+    """Return a job that runs beside others: `threads=auto` must not take their cores."""
+    recipe = prepared.recipe
+    threads = 1 if recipe.run.threads == "auto" else recipe.run.threads
+    return replace(prepared, recipe=replace(recipe, run=replace(recipe.run, threads=threads)))
 
 
 def _place(jobs: list[Job]) -> Path:

@@ -5,8 +5,9 @@ from functools import partial
 import pytest
 import torch
 
-from rlrun import accel
-from rlrun.accel import WORTH_COMPILING, WORTH_UNROLLING, Accelerator, check_accel, compiled
+from rlrun.accel import accelerator, compiler
+from rlrun.accel.accelerator import WORTH_COMPILING, WORTH_UNROLLING, Accelerator
+from rlrun.accel.compiler import check_accel, compiled
 from rlrun.build import build_parts
 from rlrun.config import ConfigError
 from rlrun.data.collector import Collector
@@ -58,7 +59,7 @@ def test_switches_equal_eager(options):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not accel.has_compiler(), reason="needs a C++ compiler")
+@pytest.mark.skipif(not compiler.has_compiler(), reason="needs a C++ compiler")
 def test_generated_code_equals_eager():
     torch.testing.assert_close(
         learned("ppo", None)[0], learned("ppo", "inductor")[0], rtol=1e-4, atol=1e-5
@@ -67,6 +68,8 @@ def test_generated_code_equals_eager():
 
 class Watched:
     """A collector that notes whether it is told to unroll."""
+
+    device = torch.device("cpu")
 
     def __init__(self, able: bool = True) -> None:
         self.unrolls, self.told = able, 0
@@ -107,15 +110,15 @@ class Told:
 def test_auto_compiles_where_much_work_lies_ahead(
     mode, updates, start, progress, expected, monkeypatch
 ):
-    monkeypatch.setattr(accel, "has_compiler", lambda: True)
+    monkeypatch.setattr(accelerator, "has_compiler", lambda: True)
     told, said = Told(), []
-    accelerator = Accelerator(mode, told, Watched(able=False), 0, said.append)
+    asked = Accelerator(mode, told, Watched(able=False), 0, said.append)
     told.learner.updates = 7  # steps of before it was first asked do not count
-    accelerator.consider(start)
+    asked.consider(start)
     told.learner.updates += updates
-    accelerator.consider(progress)
+    asked.consider(progress)
     assert told.transformed is expected
-    accelerator.consider(progress)
+    asked.consider(progress)
     assert len(said) == expected
 
 
@@ -134,23 +137,24 @@ def test_auto_compiles_where_much_work_lies_ahead(
 def test_collecting_is_unrolled_where_many_steps_lie_ahead(
     mode, able, steady, steps, progress, expected, monkeypatch
 ):
-    monkeypatch.setattr(accel, "has_compiler", lambda: True)
+    monkeypatch.setattr(accelerator, "has_compiler", lambda: True)
     told, collector = Told(), Watched(able)
     told.steady = steady
-    accelerator = Accelerator(mode, told, collector, steps, lambda text: None)
-    accelerator.consider(progress)
-    accelerator.consider(progress)
+    asked = Accelerator(mode, told, collector, steps, lambda text: None)
+    asked.consider(progress)
+    asked.consider(progress)
     assert collector.told == expected
 
 
 def test_without_a_compiler_auto_stays_eager_and_compile_is_refused(monkeypatch):
-    monkeypatch.setattr(accel, "has_compiler", lambda: False)
+    for module in (accelerator, compiler):
+        monkeypatch.setattr(module, "has_compiler", lambda: False)
     told = Told()
-    accelerator = Accelerator("auto", told, Watched(), 10 * WORTH_UNROLLING, print)
-    accelerator.consider(0.0)
+    asked = Accelerator("auto", told, Watched(), 10 * WORTH_UNROLLING, print)
+    asked.consider(0.0)
     told.learner.updates = WORTH_COMPILING
-    accelerator.consider(0.5)
+    asked.consider(0.5)
     assert not told.transformed
-    check_accel("auto")
+    check_accel("auto", "cpu")
     with pytest.raises(ConfigError, match=r"accel: needs a C\+\+ compiler"):
-        check_accel("compile")
+        check_accel("compile", "cpu")

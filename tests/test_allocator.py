@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from rlrun.allocator import VARIABLES
+from rlrun.accel.allocator import VARIABLES
 
 PROBE = """
 import resource, torch
 from torch import nn
-from rlrun.allocator import keep_freed_memory
+from rlrun.accel.allocator import keep_freed_memory
 {call}
 torch.set_num_threads(1)
 obs = torch.zeros(512, 256)

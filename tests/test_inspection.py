@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rlrun.accel import WORTH_COMPILING
+from rlrun.accel.accelerator import WORTH_COMPILING
 from rlrun.build import build_parts
 from rlrun.inspection import plan, report, speed
 from rlrun.inspection.advice import of_memory, of_observations
@@ -126,19 +126,20 @@ def test_long_updates_are_judged_by_one_minibatch():
 
 
 @pytest.mark.parametrize(
-    ("mode", "steps", "compiler", "choice"),
+    ("mode", "steps", "compiler", "device", "choice"),
     [
-        ("auto", WORTH_COMPILING, True, "compile"),
-        ("auto", WORTH_COMPILING - 1, True, "off"),
-        ("auto", WORTH_COMPILING, False, "off"),
-        ("auto", 0, True, "off"),
-        ("compile", 1, True, "compile"),
-        ("off", WORTH_COMPILING, True, "off"),
+        ("auto", WORTH_COMPILING, True, "cpu", "compile"),
+        ("auto", WORTH_COMPILING, True, "cuda", "cuda_graph"),
+        ("auto", WORTH_COMPILING - 1, True, "cuda", "off"),
+        ("auto", WORTH_COMPILING, False, "cpu", "off"),
+        ("auto", 0, True, "cpu", "off"),
+        ("compile", 1, True, "cuda", "compile"),
+        ("off", WORTH_COMPILING, True, "cpu", "off"),
     ],
 )
-def test_what_auto_will_choose(mode, steps, compiler, choice, monkeypatch):
+def test_what_auto_will_choose(mode, steps, compiler, device, choice, monkeypatch):
     monkeypatch.setattr(report, "has_compiler", lambda: compiler)
-    assert report.accel_of(changed(recipe(*PPO), accel=mode), steps)[0] == choice
+    assert report.accel_of(changed(recipe(*PPO), accel=mode), steps, device)[0] == choice
 
 
 def test_free_disk_is_asked_of_the_first_folder_that_exists(tmp_path, monkeypatch):

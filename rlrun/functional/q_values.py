@@ -49,7 +49,7 @@ def project(probability: Tensor, reward: Tensor, discount: Tensor, support: Tens
     spacing = (high - low) / (len(support) - 1)
     distance = (support.view(1, -1, 1) - atoms.unsqueeze(1)).abs().div_(spacing)
     share = distance.neg_().add_(1.0).clamp_(min=0.0)
-    return torch.bmm(share, probability.unsqueeze(2)).squeeze(2)
+    return share.mul_(probability.unsqueeze(1)).sum(2)
 
 
 def cross_entropy(log_probability: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
+from rlrun.accel.precision import doubt
+from rlrun.accel.threads import at_first
 from rlrun.build import Parts
 from rlrun.conf_dir import choices, conf_dir
 from rlrun.config import Problem
@@ -31,6 +33,7 @@ def advise(recipe: Recipe, parts: Parts, plan: Plan, memory: Memory, speed: Spee
         *_of_budget(recipe, plan),
         *_of_learning(recipe, plan, speed),
         *of_memory(recipe, memory),
+        *doubt(recipe.run.precision, parts.device),
         *of_observations(obs_space_of(recipe.run.env)),
         *_of_environments(recipe, backend_of(recipe, parts)),
     ]
@@ -99,7 +102,7 @@ def of_observations(space: Space[Any], name: str = "") -> Iterator[Problem]:
 
 def _of_environments(recipe: Recipe, backend: str) -> Iterator[Problem]:
     run, cores = recipe.run, os.cpu_count() or 1
-    if run.threads > cores:
+    if at_first(run.threads) > cores:
         yield Problem("threads", f"{run.threads} threads share {cores} cores")
     if backend in ("envpool", "ale") or is_parallel(run.env.id):
         return  # there is no other way to step these that could be advised

@@ -14,6 +14,7 @@ from functools import partial
 
 import torch
 
+from rlrun.accel.precision import learn_in
 from rlrun.algos.base import Algorithm
 from rlrun.bench import Stopwatch, split
 from rlrun.build import Parts, build_algorithm, build_worker
@@ -111,6 +112,7 @@ class TimedEnv:
 def _timed(recipe: Recipe, parts: Parts, seconds: float) -> Speed:
     if recipe.algorithm.runner != "async":
         algorithm = build_algorithm(recipe, parts.env.spec, parts.device)
+        learn_in(recipe.run.precision, algorithm)
         collector = Collector(parts.env, algorithm.initial_carry, parts.device, 1)
         return _loop(algorithm, collector, seconds)
     algorithm, collector = build_worker(recipe, 0, 0)

@@ -88,8 +88,7 @@ class ActorCritic(nn.Module):
     def forward(self, obs: Seen) -> tuple[Distribution, Tensor]:
         """Return the action distribution and the value `[...]`."""
         features = self.torsos(self._normalized(obs)).unbind(0)
-        value = self.value_head(features[self._critic]).squeeze(-1)
-        return self.action_head(features[0]), value
+        return self.action_head(features[0]), self._value(features[self._critic])
 
     def distribution(self, obs: Seen) -> Distribution:
         """Return the action distribution alone."""
@@ -98,9 +97,7 @@ class ActorCritic(nn.Module):
 
     def value(self, obs: Seen) -> Tensor:
         """Return the value alone, `[...]`."""
-        features = self.torsos.only(self._critic, self._normalized(obs))
-        value: Tensor = self.value_head(features).squeeze(-1)
-        return value
+        return self._value(self.torsos.only(self._critic, self._normalized(obs)))
 
     @torch.no_grad()
     def values(self, fragment: Fragment) -> tuple[Tensor, Tensor]:
@@ -113,12 +110,12 @@ class ActorCritic(nn.Module):
             return self.value(fragment.obs), self.next_value(fragment)
         history = self._normalized(self.recall(fragment))
         features, carry = self.torsos.unroll(self._critic, history)
-        value = self.value_head(features).squeeze(-1)
+        value = self._value(features)
         env, _, last = segments(history.start)
         ends: Obs = map_obs(lambda leaf: leaf[last, env], fragment.next_obs)
         after = self.torsos.follow(self._critic, self._normalize(ends), carry)
         next_value = value.roll(-1, 0)
-        next_value[last, env] = self.value_head(after).squeeze(-1)
+        next_value[last, env] = self._value(after)
         return value, next_value
 
     @torch.no_grad()
@@ -162,6 +159,10 @@ class ActorCritic(nn.Module):
         """Let the observation normaliser take in a fragment's observations `[T, N, ...]`."""
         if self.normalizer is not None:
             self.normalizer.absorb(obs)
+
+    def _value(self, features: Tensor) -> Tensor:
+        value: Tensor = self.value_head(features)
+        return value.float().squeeze(-1)
 
     def _normalize(self, obs: Obs) -> Obs:
         return obs if self.normalizer is None else self.normalizer(obs)

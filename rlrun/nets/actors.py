@@ -110,7 +110,7 @@ class DeterministicActor(BoxActor):
     def forward(self, obs: Obs) -> Tensor:
         """Return unit actions `[..., A]`."""
         action: Tensor = self.linear(self.torso(obs))
-        return action.tanh()
+        return action.float().tanh()
 
     def decide(self, obs: Obs, carry: Carry, explore: bool) -> tuple[Tensor, Carry]:
         """Return actions `[N, A]` of the environment, with noise to explore."""
@@ -144,7 +144,7 @@ class SpreadHead(ActionHead):
 
     def forward(self, features: Tensor) -> Gaussian:
         """Return the distribution for features `[..., F]`."""
-        mean, log_std = self.linear(features).chunk(2, -1)
+        mean, log_std = self.outputs(features).chunk(2, -1)
         return Gaussian(mean, log_std.clamp(*LOG_STD_RANGE))
 
 
@@ -199,7 +199,7 @@ class CategoricalActor(Actor):
     def forward(self, obs: Obs) -> Tensor:
         """Return logits `[..., A]`."""
         logits: Tensor = self.linear(self.torso(obs))
-        return logits
+        return logits.float()
 
     def expect(self, obs: Obs, critics: ChoiceCritics) -> tuple[Tensor, Tensor]:
         """Return the exact means of min_k q and of log pi under the policy, `[B]` each."""

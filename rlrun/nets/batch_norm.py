@@ -99,6 +99,6 @@ class NormalisedCritics(nn.Module):
         features = norms[0](rows)
         features = features.expand(self.copies, *features.shape)
         for linear, norm in zip(self.linears, norms[1:], strict=True):
-            features = norm(linear(features).relu())
+            features = norm(linear(features).float().relu())
         values: Tensor = self.head(features)
-        return values.squeeze(-1)
+        return values.float().squeeze(-1)

@@ -42,12 +42,13 @@ class ActionCritics(nn.Module):
     def forward(self, obs: Obs, action: Tensor) -> Tensor:
         """Return the values of actions in observations, `[K, B]`."""
         values: Tensor = self.head(self.torsos(pair(obs, action)))
-        return values.squeeze(-1)
+        return values.float().squeeze(-1)
 
     def first(self, obs: Obs, action: Tensor) -> Tensor:
         """Return the values by the first critic alone, `[B]`."""
         features = self.torsos.only(0, pair(obs, action))
-        return torch.addmm(self.head.bias[0], features, self.head.weight[0]).squeeze(-1)
+        value = torch.addmm(self.head.bias[0], features, self.head.weight[0])
+        return value.float().squeeze(-1)
 
 
 class ChoiceCritics(nn.Module):
@@ -67,7 +68,7 @@ class ChoiceCritics(nn.Module):
     def every(self, obs: Obs) -> Tensor:
         """Return the values of all actions, `[K, B, A]`."""
         values: Tensor = self.head(self.torsos(obs))
-        return values
+        return values.float()
 
 
 def pair_space(spec: EnvSpec) -> spaces.Dict:

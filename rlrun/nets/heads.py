@@ -33,6 +33,11 @@ class ActionHead(nn.Module):
         super().__init__()
         self.linear = orthogonal(nn.Linear(features, outputs), POLICY_GAIN)
 
+    def outputs(self, features: Tensor) -> Tensor:
+        """Return the map of features `[..., F]`, float32 also where products are of less."""
+        found: Tensor = self.linear(features)
+        return found.float()
+
     def forward(self, features: Tensor) -> Distribution:
         """Return the distribution for features `[..., F]`."""
         raise NotImplementedError
@@ -52,7 +57,7 @@ class CategoricalHead(ActionHead):
 
     def forward(self, features: Tensor) -> Categorical:
         """Return the distribution for features `[..., F]`."""
-        return Categorical(self.linear(features))
+        return Categorical(self.outputs(features))
 
 
 class MultiCategoricalHead(ActionHead):
@@ -64,7 +69,7 @@ class MultiCategoricalHead(ActionHead):
 
     def forward(self, features: Tensor) -> MultiCategorical:
         """Return the distribution for features `[..., F]`."""
-        return MultiCategorical(self.linear(features), self.sizes)
+        return MultiCategorical(self.outputs(features), self.sizes)
 
 
 class BernoulliHead(ActionHead):
@@ -72,7 +77,7 @@ class BernoulliHead(ActionHead):
 
     def forward(self, features: Tensor) -> Bernoulli:
         """Return the distribution for features `[..., F]`."""
-        return Bernoulli(self.linear(features))
+        return Bernoulli(self.outputs(features))
 
 
 class GaussianHead(ActionHead):
@@ -84,7 +89,7 @@ class GaussianHead(ActionHead):
 
     def forward(self, features: Tensor) -> Gaussian:
         """Return the distribution for features `[..., F]`."""
-        return Gaussian(self.linear(features), self.log_std)
+        return Gaussian(self.outputs(features), self.log_std)
 
 
 class SquashedGaussianHead(GaussianHead):
@@ -119,8 +124,9 @@ class StateDependentHead(ActionHead):
     def forward(self, features: Tensor) -> Gaussian:
         """Return the marginal distribution: variance = features^2 @ sigma^2."""
         latent = features.detach()  # the noise shapes exploration, not the features
-        variance = latent.square() @ (2.0 * self.log_std).exp() + 1e-6
-        return Gaussian(self.linear(features), 0.5 * variance.log())
+        with torch.autocast(latent.device.type, enabled=False):  # a log-probability's part
+            variance = latent.float().square() @ (2.0 * self.log_std).exp() + 1e-6
+        return Gaussian(self.outputs(features), 0.5 * variance.log())
 
     def decide(self, features: Tensor, carry: Carry, explore: bool) -> tuple[Tensor, Carry]:
         """Return mean + features @ noise, with fresh noise where its age is a multiple."""

@@ -27,7 +27,8 @@ class Learner:
     """Minimises losses over a set of parameters.
 
     `betas` are Adam's; `max_grad_norm` None means no clipping. The learning rate is set from
-    outside, by a schedule. `updates` counts the steps this process has taken.
+    outside, by a schedule. `updates` counts the steps this process has taken. `precision` is that
+    of the products a loss is made of; all else, parameters included, stays float32.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Learner:
         self.max_grad_norm = max_grad_norm
         self.flat = flatten(self.parameters).detach()
         self.learning_rate = 0.0
+        self.precision = torch.float32
         self.updates = 0
         self._transform: Transform | None = None
         self._transformed: dict[LossFn[Any], Callable[[Any], Gradient]] = {}
@@ -65,19 +67,19 @@ class Learner:
         self.updates += 1
         return {**metrics, "train/loss": loss, "train/grad_norm": norm}
 
-    def transform(self, transform: Transform) -> None:
-        """Differentiate every loss through `transform` from now on, such as a compiler."""
+    def transform(self, transform: Transform | None) -> None:
+        """Differentiate every loss through `transform`, such as a compiler, or plainly again."""
         self._transform = transform
         self._transformed = {}
 
     def _gradient(self, loss_fn: LossFn[Batch], batch: Batch) -> Gradient:
         if self._transform is None:
-            return differentiate(loss_fn, self.parameters, batch)
+            return differentiate(loss_fn, self.parameters, batch, self.precision)
         if loss_fn not in self._transformed:
-            parameters = self.parameters
+            parameters, precision = self.parameters, self.precision
 
             def function(batch: Batch) -> Gradient:
-                return differentiate(loss_fn, parameters, batch)
+                return differentiate(loss_fn, parameters, batch, precision)
 
             self._transformed[loss_fn] = self._transform(function)
         return self._transformed[loss_fn](batch)
@@ -103,9 +105,22 @@ class Learner:
         self.optimizer.load(state)
 
 
-def differentiate(loss_fn: LossFn[Batch], parameters: Sequence[Tensor], batch: Batch) -> Gradient:
-    """Return the loss, its gradient as one vector, and the metrics, all detached."""
-    loss, metrics = loss_fn(batch)
+def differentiate(
+    loss_fn: LossFn[Batch],
+    parameters: Sequence[Tensor],
+    batch: Batch,
+    precision: torch.dtype = torch.float32,
+) -> Gradient:
+    """Return the loss, its gradient as one vector, and the metrics, all detached.
+
+    Products of matrices are made in `precision`, and so are those of the gradient.
+    """
+    if precision == torch.float32:
+        loss, metrics = loss_fn(batch)
+    else:
+        # its cache gives a weight first seen under no_grad no gradient later (pytorch issue 112583)
+        with torch.autocast(parameters[0].device.type, precision, cache_enabled=False):
+            loss, metrics = loss_fn(batch)
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
     parts = zip(found, parameters, strict=True)
     flat = [(torch.zeros_like(own) if part is None else part).reshape(-1) for part, own in parts]

@@ -53,7 +53,7 @@ class QHead(nn.Module):
     def forward(self, features: Tensor, noisy: bool) -> Tensor:
         """Return `[B, A]`, or `[B, A, K]` with K atoms."""
         found = self.linear(features, noisy) if self.noisy else self.linear(features)
-        q: Tensor = found.view(len(features), *self.shape)
+        q: Tensor = found.float().view(len(features), *self.shape)
         if not self.dueling:
             return q
         advantage = q[:, 1:]

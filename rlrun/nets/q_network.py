@@ -91,7 +91,7 @@ class QNetwork(nn.Module):
     def mean(self, found: Tensor) -> Tensor:
         """Return the action values `[B, A]` in what `forward` returned."""
         if self.kind == "c51":
-            return found.softmax(2) @ self.support
+            return (found.softmax(2) * self.support).sum(2)
         return found.mean(2) if self.kind == "qr" else found
 
     def value(self, obs: Obs) -> Tensor:

@@ -37,10 +37,11 @@ class SpectralScale(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Return the scaled weight, of the same shape."""
         matrix = weight.flatten(1)
-        if torch.is_grad_enabled():
-            self._iterate(matrix.detach())
-        # clones, because the next step of iteration overwrites what a gradient still needs
-        largest = self.left.clone() @ (matrix @ self.right.clone())
+        with torch.autocast(weight.device.type, enabled=False):  # a norm is float32
+            if torch.is_grad_enabled():
+                self._iterate(matrix.detach())
+            # clones, because the next step of iteration overwrites what a gradient still needs
+            largest = self.left.clone() @ (matrix @ self.right.clone())
         return weight / largest
 
     @torch.no_grad()

@@ -23,6 +23,7 @@ def main(arguments: list[str]) -> int:
     from rich.console import Console
 
     from rlrun import checkpoint
+    from rlrun.accel.compiler import check_accel
     from rlrun.build import build_parts
     from rlrun.device import check_device
     from rlrun.launch import drive
@@ -40,6 +41,7 @@ def main(arguments: list[str]) -> int:
         return 0
     recipe = check_saved(manifest["config"], manifest.get("packages"))
     check_device(recipe.run.device.name)
+    check_accel(recipe.run.accel, recipe.run.device.name)
     saved, warnings = checkpoint.load_newest(path / "checkpoints", with_resume=True)
     folder = RunFolder(path)
     console = Console()

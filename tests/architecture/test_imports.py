@@ -27,7 +27,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(LOWEST, LOWEST),
     **dict.fromkeys(MIDDLE, LOWEST),
     "rlrun.device": LOWEST,
-    "rlrun.allocator": (),
     "rlrun.plugins": LOWEST,
     "rlrun.video": LOWEST,
     "rlrun.data": (*LOWEST, "rlrun.envs.base"),

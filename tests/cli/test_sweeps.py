@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from rlrun import sweep
 from rlrun.cli import main
 
 A2C = ["train", "algo=a2c", "env=CartPole-v1", "preset=none", "num_envs=2", "final_eval_episodes=2"]
@@ -36,7 +37,7 @@ def wait_for(find, seconds=60.0):
 )
 def test_a_stopped_sweep_saves_its_job_and_starts_no_other(number, everyone, tmp_path):
     words = [*A2C, "total_timesteps=100000000", "log_every=100", "seed=0,1", "-m"]
-    sweep = subprocess.Popen(
+    started = subprocess.Popen(
         [sys.executable, "-m", "rlrun.cli", *words],
         stdout=subprocess.PIPE,
         text=True,
@@ -44,11 +45,11 @@ def test_a_stopped_sweep_saves_its_job_and_starts_no_other(number, everyone, tmp
     )
     try:
         wait_for(lambda: [f for f in tmp_path.rglob("metrics.jsonl") if f.stat().st_size])
-        (os.killpg if everyone else os.kill)(sweep.pid, number)
-        out, _ = sweep.communicate(timeout=60)
+        (os.killpg if everyone else os.kill)(started.pid, number)
+        out, _ = started.communicate(timeout=60)
     finally:
-        sweep.kill()
-    assert sweep.returncode == 128 + number
+        started.kill()
+    assert started.returncode == 128 + number
     (run,) = [path.parent for path in tmp_path.rglob("metrics.jsonl")]
     assert json.loads((run / "manifest.json").read_text())["status"] == "interrupted"
     assert list(run.glob("checkpoints/step-*"))
@@ -89,3 +90,15 @@ def test_a_sweep_over_algorithms_has_a_place_of_its_own_and_one_seed_no_spread(t
     rows = list(csv.DictReader((folder / "results.csv").open()))
     assert [row["std_over_seeds"] for row in rows if row["row"] == "mean"] == ["", ""]
     assert "| - | 1 |" in (folder / "summary.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("at_once", "asked", "expected"), [(1, "auto", "auto"), (2, "auto", 1), (2, "3", 3)]
+)
+def test_jobs_side_by_side_keep_to_one_thread(at_once, asked, expected, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        sweep, "_run_all", lambda jobs, *rest: seen.extend(each.prepared for each in jobs) or 0
+    )
+    sweep.run_sweep([*A2C[1:], "seed=0,1", f"threads={asked}"], [], at_once)
+    assert [each.recipe.run.threads for each in seen] == [expected, expected]

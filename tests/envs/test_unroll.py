@@ -5,8 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from rlrun import accel
-from rlrun.accel import compiled_steps
+from rlrun.accel.compiler import compiled_steps, has_compiler
 from rlrun.build import build_parts
 from rlrun.data import collector as collecting
 from rlrun.data.collector import Collector
@@ -70,7 +69,7 @@ def test_unrolled_is_stepwise(env_id, explore):
     assert terminated.any() == (explore and env_id == "CartPole-v1")
 
 
-@pytest.mark.skipif(not accel.has_compiler(), reason="needs a C++ compiler")
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 def test_generated_code_takes_the_same_steps(monkeypatch):
     monkeypatch.setattr(collecting, "LONGEST_STRIDE", 2)  # compiled sooner
     expected, _ = collected("CartPole-v1", lambda function: function, False, draw=constant)

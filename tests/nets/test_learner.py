@@ -145,3 +145,13 @@ def test_mean_metrics_by_hand():
     means = mean_metrics([{"a": one, "b": two}, {"a": four, "b": three}])
     assert {key: value.item() for key, value in means.items()} == {"a": 2.5, "b": 2.5}
     assert mean_metrics([]) == {}
+
+
+def test_adam_is_one_fused_kernel_however_many_layers(monkeypatch):
+    calls, fused = [], torch._fused_adam_
+    monkeypatch.setattr(
+        torch, "_fused_adam_", lambda *lists, **options: (calls.append(1), fused(*lists, **options))
+    )
+    net = nn.Sequential(*(nn.Linear(3, 3) for _ in range(9)), nn.Linear(3, 2))
+    learned(Learner(net.parameters()), net, data(2), RATES[:2])
+    assert len(calls) == 2

@@ -1,0 +1,1 @@
+"""What makes learning faster from outside: no algorithm knows of it."""

@@ -1,0 +1,104 @@
+"""Compiles what learners differentiate and what collecting repeats: no algorithm knows of it.
+
+Loss and gradient become one graph; so do several steps of policy and environment, where the
+environments are tensors themselves. A compiler takes seconds before it saves the first microsecond,
+so `auto` asks for it only where many gradient steps lie ahead.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch.nn import Module
+
+from rlrun.accel.compiler import (
+    Mode,
+    compiled,
+    compiled_steps,
+    graph_for,
+    has_compiler,
+    hold_still,
+)
+from rlrun.accel.threads import ThreadChoice
+from rlrun.algos.base import Algorithm
+from rlrun.data.collector import Collector
+from rlrun.nets.learner import Learner, Transform
+from rlrun.nets.memory import remembers
+
+WORTH_COMPILING = 40_000
+"""Gradient steps ahead from which compiling pays: see docs/performance.md."""
+WORTH_UNROLLING = 200_000
+"""Steps of each environment ahead from which compiling act and environment pays."""
+
+
+class Accelerator:
+    """Decides, and tells the learners of an algorithm."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        algorithm: Algorithm,
+        collector: Collector,
+        steps: int,
+        say: Callable[[str], None],
+        threads: ThreadChoice | None = None,
+    ) -> None:
+        """`steps` are those that each environment of `collector` will take in the whole run.
+
+        While `threads` has yet to choose, nothing is compiled: their number is compiled in.
+        """
+        self._say, self._collector, self._steps = say, collector, steps
+        self._threads, self._counting = threads, threads is not None
+        self._graph = graph_for(mode, collector.device.type)
+        self._unrolls = algorithm.steady and collector.unrolls
+        parts = algorithm.parts().values()
+        self._learners = [part for part in parts if isinstance(part, Learner)]
+        if any(isinstance(part, Module) and remembers(part) for part in parts):
+            self._learners = []  # how a history falls into episodes is new at every call
+        self._begun: tuple[float, int] | None = None
+        self._undecided = mode == "auto" and bool(self._learners) and has_compiler()
+        self._unrolls &= mode != "off" and has_compiler()
+        self._asked = mode in ("compile", "cuda_graph")
+        if threads is None:
+            self._obey()
+
+    def consider(self, progress: float) -> None:
+        """Compile if that pays, judged by the gradient steps so far; the clock has no say in it."""
+        if self._counting:
+            if self._threads is None or not self._threads.decide():
+                return
+            self._counting = False
+            self._obey()
+        ahead = self._steps * (1.0 - progress)
+        if self._unrolls and ahead >= WORTH_UNROLLING:
+            self._unroll(f"about {ahead:,.0f} steps of each environment ahead")
+        if not self._undecided:
+            return
+        updates = sum(each.updates for each in self._learners)
+        if self._begun is None:  # a resumed run does not begin at 0
+            self._begun = (progress, updates)
+            return
+        since, done = progress - self._begun[0], updates - self._begun[1]
+        ahead = done * (1.0 - progress) / since if since > 0.0 else 0.0
+        if ahead >= WORTH_COMPILING:
+            self._compile(f"about {ahead:,.0f} gradient steps ahead")
+
+    def _obey(self) -> None:
+        if self._asked and self._learners:
+            self._compile("as asked")
+        if self._asked and self._unrolls:
+            self._unroll("as asked")
+
+    def _compile(self, reason: str) -> None:
+        self._undecided = False
+        for learner in self._learners:
+            if self._graph == "cuda_graph":
+                hold_still(learner.parameters)
+            fast: Transform = partial(compiled, graph=self._graph)
+            learner.transform(fast if self._threads is None else self._threads.through(fast))
+        waits = "the next update waits for it, for up to a minute"
+        self._say(f"accel   {self._graph}: {reason}; {waits}")
+
+    def _unroll(self, reason: str) -> None:
+        self._unrolls = False
+        self._collector.unroll(partial(compiled_steps, graph=self._graph))
+        self._say(f"accel   act and environment as one: {reason}; the next steps wait for it")

@@ -1,0 +1,119 @@
+"""The compiler: what it is asked for, whether it is there, whether it is at work."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from types import FrameType, FunctionType
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor
+
+from rlrun.config import ConfigError, Problem
+from rlrun.nets.learner import Gradient
+
+Mode: TypeAlias = Literal["auto", "off", "compile", "cuda_graph"]
+Graph: TypeAlias = Literal["compile", "cuda_graph"]
+"""A graph whose kernels are called one by one, or recorded once and replayed as one."""
+
+
+def compiled(
+    function: Any, backend: str = "inductor", graph: Graph = "compile"
+) -> Callable[[Any], Gradient]:
+    """Return `function` as one compiled graph that draws the same random numbers."""
+    import torch
+    import torch._dynamo.config
+
+    torch._dynamo.config.trace_autograd_ops = True
+    # graphs are kept by code object, and all losses come through one: with a copy each, a call
+    # need not look through the graphs of the other losses
+    own = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    options = _options(backend, graph, fallback_random=True)
+    fast: Callable[[Any], Gradient] = torch.compile(
+        own, backend=backend, fullgraph=True, options=options
+    )
+    return kept(fast) if graph == "cuda_graph" else fast
+
+
+def compiled_steps(
+    function: Any, backend: str = "inductor", graph: Graph = "compile"
+) -> Callable[..., Any]:
+    """Return `function` as one compiled graph, with random numbers of the compiler's own."""
+    import torch
+
+    options = _options(backend, graph, fallback_random=False)
+    fast: Callable[..., Any] = torch.compile(
+        function, backend=backend, fullgraph=True, options=options
+    )
+    return kept(fast) if graph == "cuda_graph" else fast
+
+
+def kept(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` with results of its own at each call.
+
+    A CUDA graph writes its results to the same memory at every replay, and the compiler may give
+    that memory to another graph meanwhile.
+    """
+    import torch
+    from torch.utils._pytree import tree_map_only
+
+    def call(*values: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        return tree_map_only(Tensor, torch.clone, function(*values))
+
+    return call
+
+
+def hold_still(tensors: Iterable[Tensor]) -> None:
+    """Tell the compiler that tensors stay where they are, so that a replay need not copy them."""
+    import torch._dynamo
+
+    for tensor in tensors:
+        torch._dynamo.mark_static_address(tensor)
+
+
+def _options(backend: str, graph: Graph, *, fallback_random: bool) -> Any:
+    if backend != "inductor":
+        return None
+    options: dict[str, Any] = {"fallback_random": fallback_random}
+    if graph == "compile":
+        # the code around the kernels in C++ too: in Python it costs as much as small kernels do
+        return {**options, "cpp_wrapper": True}
+    # not with cpp_wrapper, which switches the recording off without a word; batches whose size
+    # changes are not recorded, since that would be once for each size
+    recorded = {"triton.cudagraphs": True, "triton.cudagraph_skip_dynamic_graphs": True}
+    return {**options, **recorded}
+
+
+def compiling(frame: FrameType | None) -> bool:
+    """Say whether a call stack, given by its innermost frame, stands inside the compiler."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "torch._dynamo.convert_frame":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def has_compiler() -> bool:
+    """Say whether there is a C++ compiler, which the generated code needs."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+
+
+def graph_for(mode: Mode, device: str) -> Graph:
+    """Return the kind of graph that a mode, if it compiles at all, makes on a device."""
+    return "cuda_graph" if mode == "cuda_graph" or (mode, device) == ("auto", "cuda") else "compile"
+
+
+def check_accel(mode: Mode, device: str) -> None:
+    """Raise ConfigError where a compiler is asked for and cannot be had; `device` as configured."""
+    if mode == "cuda_graph" and device != "cuda":
+        reason = f"cuda_graph needs device=cuda, not {device}; set it, or use accel=compile"
+        raise ConfigError(Problem("accel", reason))
+    if mode in ("compile", "cuda_graph") and not has_compiler():
+        reason = "needs a C++ compiler, and no g++ or clang++ was found; install one, or use off"
+        raise ConfigError(Problem("accel", reason))

@@ -1,0 +1,46 @@
+"""The arithmetic in which networks learn: bfloat16 for products of matrices, float32 for all else.
+
+Parameters, optimizers, losses and log-probabilities stay float32, and so does acting. Source:
+Kalamkar et al. 2019, "A study of BFLOAT16 for deep learning training", arXiv:1905.12322.
+"""
+
+from typing import Literal, TypeAlias
+
+import torch
+
+from rlrun.algos.base import Algorithm
+from rlrun.config import ConfigError, Problem
+from rlrun.nets.learner import Learner
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+ABLE = ("amx_bf16", "avx512_bf16", "bf16")
+"""What processors call their arithmetic in bfloat16; the last is ARM's."""
+
+
+def learn_in(precision: Precision, algorithm: Algorithm) -> None:
+    """Let every learner of an algorithm compute in a precision.
+
+    Raises ConfigError where bfloat16 has nothing to work on, or a device cannot do it.
+    """
+    if precision == "float32":
+        return
+    learners = [part for part in algorithm.parts().values() if isinstance(part, Learner)]
+    if not learners:
+        name = type(algorithm).__module__.rsplit(".", 1)[-1]
+        reason = f"{name} trains no network, which bfloat16 is for; use float32"
+        raise ConfigError(Problem("precision", reason))
+    if algorithm.device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+        name = torch.cuda.get_device_name(algorithm.device)
+        raise ConfigError(Problem("precision", f"{name} cannot do bfloat16; use float32"))
+    for learner in learners:
+        learner.precision = torch.bfloat16
+
+
+def doubt(precision: Precision, device: torch.device) -> list[Problem]:
+    """Return what is doubtful about a precision on a device."""
+    if precision == "float32" or device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return []
+    able = torch.cpu.get_capabilities()
+    if any(able.get(name) for name in ABLE):
+        return []
+    return [Problem("precision", "this processor has no bfloat16 arithmetic: float32 is faster")]
