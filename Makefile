@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check format smoke results bench clean
+.PHONY: help train test check format smoke results bench sizes clean
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ results: $(VENV)/.dev  ## train the rows of docs/results.md again (hours; ARGS="
 
 bench: $(VENV)/.dev .peers/.done  ## steps a second beside Stable-Baselines3, in turn
 	$(BIN)/python scripts/bench.py --peer .peers/bin/python $(ARGS)
+
+sizes: $(VENV)/.dev  ## cost against size, measured and drawn (minutes; ARGS="width" for one part)
+	$(BIN)/python scripts/sizes.py $(ARGS)
 
 clean:  ## remove environments and caches; runs/ stays
 	rm -rf $(VENV) .peers .mypy_cache .ruff_cache .pytest_cache build dist

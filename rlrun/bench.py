@@ -92,31 +92,35 @@ class Timing:
 
 
 class Stopwatch:
-    """Adds up the time spent in functions."""
+    """Adds up the time spent in functions, by a `clock` in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self.clock = clock or time.perf_counter
         self.seconds: dict[str, float] = {}
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function`, whose calls are added up under `name`."""
 
         def run(*values: Any, **options: Any) -> Any:
-            begun = time.perf_counter()
+            begun = self.clock()
             result = function(*values, **options)
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+            self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - begun
             return result
 
         return run
 
 
-def measure(case: Case, words: list[str], repeats: int) -> list[Timing]:
+def measure(
+    case: Case, words: list[str], repeats: int, clock: Callable[[], float] | None = None
+) -> list[Timing]:
     """Run a case, with further words of `rlrun train`, and return each repetition's times.
 
-    The warm-up is done once; the repetitions follow each other in one process.
+    The warm-up is done once; the repetitions follow each other in one process. `clock` gives the
+    seconds, of the wall's clock where it is None.
     """
     recipe = prepare([*case.words, *COMMON, *words], []).recipe
     parts = build_parts(recipe)
-    algorithm, watch = parts.algorithm, Stopwatch()
+    algorithm, watch = parts.algorithm, Stopwatch(clock)
     synchronize: Any = torch.cuda.synchronize if parts.device.type == "cuda" else lambda: None
     parts.env.step = watch.timed("environment", parts.env.step)  # type: ignore[method-assign]
     act: ActFn = partial(algorithm.act, explore=True)
@@ -148,9 +152,9 @@ def measure(case: Case, words: list[str], repeats: int) -> list[Timing]:
     for repeat in range(repeats):
         before = clock.steps
         watch.seconds.clear()
-        begun = time.perf_counter()
+        begun = watch.clock()
         run_until(case.warm_up + case.steps * (repeat + 1))
-        seconds = time.perf_counter() - begun
+        seconds = watch.clock() - begun
         timings.append(Timing(clock.steps - before, seconds, split(watch.seconds, seconds)))
     parts.env.close()
     return timings

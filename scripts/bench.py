@@ -11,12 +11,13 @@ machine that does nothing else.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import machine
 
 ROOT = Path(__file__).parent.parent
 STORE = ROOT / "docs" / "performance.json"
@@ -80,7 +81,7 @@ def record(case: str, row: dict[str, Any]) -> None:
     """Put one row into the file, with the machine it comes from."""
     held = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {}
     held.setdefault("cases", {}).setdefault(case, {})[row["way"]] = row
-    held["machine"] = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    held["machine"] = machine.describe()
     STORE.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
 
 

@@ -2,20 +2,14 @@
 
 python scripts/picture.py runs/ppo/CartPole-v1/<sweep> docs/images/cartpole.svg
 
-Needs matplotlib (`pip install matplotlib`), which nothing else in the project does.
+Needs matplotlib (`pip install matplotlib`).
 """
 
 import json
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("svg")
-mpl.rcParams["svg.fonttype"] = "none"
-mpl.rcParams["svg.hashsalt"] = "rlrun"
-
-import matplotlib.pyplot as plt  # noqa: E402 - after the choice of backend
+from plotting import plt, save
 
 
 def curve(path: Path) -> tuple[list[int], list[float]]:
@@ -38,9 +32,8 @@ def main() -> None:
     axes.set_xlabel("thousand environment steps")
     axes.set_ylabel("mean return of 100 episodes")
     axes.set_title(f"rlrun train algo=ppo env=CartPole-v1, {len(files)} seeds", fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(0, 510)
-    figure.savefig(target, metadata={"Date": None})
+    save(figure, target)
 
 
 if __name__ == "__main__":

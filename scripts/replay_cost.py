@@ -67,16 +67,16 @@ def built(case: Case, capacity: int) -> Replay:
     )  # fmt: skip
 
 
-def episode(case: Case) -> Fragment:
-    """Return an episode of 300 steps of one environment, `[300, 1, ...]`."""
+def episode(case: Case, steps: int = EPISODE) -> Fragment:
+    """Return an episode of one environment, `[steps, 1, ...]`."""
     if case.image:
-        pictures = torch.randint(0, 256, (EPISODE + 1, SIDE, SIDE), dtype=torch.uint8)
+        pictures = torch.randint(0, 256, (steps + 1, SIDE, SIDE), dtype=torch.uint8)
         moving = torch.cat([pictures[:1].expand(FRAMES - 1, -1, -1), pictures])
         obs = moving.unfold(0, FRAMES, 1).permute(0, 3, 1, 2).unsqueeze(1).contiguous()
     else:
-        obs = torch.randn(EPISODE + 1, 1, *VECTOR.shape)
-    action, reward = torch.zeros(EPISODE, 1, dtype=torch.int64), torch.ones(EPISODE, 1)
-    never = torch.zeros(EPISODE, 1, dtype=torch.bool)
+        obs = torch.randn(steps + 1, 1, *VECTOR.shape)
+    action, reward = torch.zeros(steps, 1, dtype=torch.int64), torch.ones(steps, 1)
+    never = torch.zeros(steps, 1, dtype=torch.bool)
     ended = never.clone()
     ended[-1] = True
     return Fragment(obs[:-1], action, reward, obs[1:], ended, never, (), {})
