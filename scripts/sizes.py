@@ -61,7 +61,7 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--draw", action="store_true", help="measure nothing")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     if not set(arguments.parts) <= set(PARTS):
         parser.error(f"parts are {', '.join(PARTS)}")
@@ -158,9 +158,8 @@ def held(memory: Memory, steps: int, capacity: int) -> tuple[int, int]:
     C.malloc_trim(0)  # free room that the allocator holds would hide what is taken from it
     before = anonymous()
     replay = built(memory, capacity)
-    while (
-        replay.added < 2.2 * capacity
-    ):  # ends find their room once the oldest entries are overwritten
+    # ends have found their room only once the oldest entries were overwritten
+    while replay.added < 2.2 * capacity:
         replay.add(played)
     C.malloc_trim(0)
     resident = anonymous() - before

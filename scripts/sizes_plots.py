@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, NullLocator
 from plotting import plt, save
 
 COLOURS = ("#2f6fb3", "#d9822b", "#3f9b6b")
@@ -13,8 +14,8 @@ PARTS = {
     "environment": "#d9822b",
     "store": "#3f9b6b",
     "update": "#8a6bbd",
-    "rest": "#999999",
 }
+"""Parts of a step that are drawn; what else there is takes less than a hundredth of it."""
 WIDE = (8, 3.2)
 Row = dict[str, Any]
 
@@ -35,9 +36,8 @@ def envs(rows: list[Row], target: Path) -> None:
     ):
         sizes = [row["num_envs"] for row in points]
         curve(left, sizes, points, "steps_per_second", colour, names[kind])
-        parts = [step_parts(row["microseconds"]) for row in points]
         for part, shade in PARTS.items():
-            spent = [max(each[part], 0.01) for each in parts]
+            spent = [row["microseconds"][part] for row in points]
             right.loglog(sizes, spent, marker=".", lw=1.2, color=shade, label=part)
         right.set_title(f"microseconds of a step, {names[kind]}", fontsize=10)
         right.set_ylim(0.05, 1000)
@@ -46,7 +46,10 @@ def envs(rows: list[Row], target: Path) -> None:
     left.legend(fontsize=8, frameon=False)
     for axes in (left, *rights):
         axes.set_xlabel("environments")
-        axes.set_xscale("log", base=4)
+        ticks(axes, rows, "num_envs")
+    left.set_yticks([2_000, 5_000, 10_000, 20_000, 50_000, 100_000], minor=False)
+    left.yaxis.set_major_formatter("{x:,.0f}")
+    left.yaxis.set_minor_formatter(NullFormatter())
     save(figure, target)
 
 
@@ -78,9 +81,17 @@ def width(rows: list[Row], target: Path) -> None:
         last = points[-1]["milliseconds"]
         guide = [last * (size / sizes[-1]) ** 2 for size in sizes[-3:]]
         axes.loglog(sizes[-3:], guide, color="#999999", lw=0.8, ls="--")
-    axes.set_xscale("log", base=2)
-    axes.set_xlabel("width of both hidden layers (dashed: four times for twice the width)")
+    ticks(axes, rows, "width")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("width of both hidden layers")
     axes.set_title("milliseconds of a gradient step, batch of 256", fontsize=10)
+    axes.annotate(
+        "dashed: four times for twice the width",
+        (0.3, 0.03),
+        xycoords="axes fraction",
+        color="#777777",
+        fontsize=8,
+    )
     axes.legend(fontsize=8, frameon=False)
     save(figure, target)
 
@@ -94,15 +105,16 @@ def curve(
     axes.fill_between(sizes, low, high, color=colour, alpha=0.2, lw=0)
 
 
+def ticks(axes: Axes, rows: list[Row], key: str) -> None:
+    """Mark the sizes that were measured, as plain numbers."""
+    axes.set_xticks(sorted({row[key] for row in rows}), minor=False)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
 def by(rows: list[Row], key: str) -> dict[str, list[Row]]:
     """Return rows by the value of a key, which lie together."""
     return {name: list(found) for name, found in groupby(rows, lambda row: row[key])}
-
-
-def step_parts(microseconds: dict[str, float]) -> dict[str, float]:
-    """Return the parts that are drawn: the small ones together."""
-    named = {part: microseconds[part] for part in PARTS if part in microseconds}
-    return {**named, "rest": sum(microseconds.values()) - sum(named.values())}
 
 
 PICTURES = {"envs": envs, "replay": replay, "width": width}

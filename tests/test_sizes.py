@@ -5,9 +5,11 @@ import json
 
 import pytest
 
+from rlrun import bench
 from rlrun.bench import Timing
 from rlrun.conf_dir import conf_dir
 from rlrun.launch import prepare
+from rlrun.nets.learner import Learner
 
 SCRIPTS = conf_dir().parent / "scripts"
 
@@ -27,7 +29,7 @@ def plots(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["sync", "torch"])
 def test_an_update_sees_as_many_steps_in_as_many_minibatches_at_every_size(sizes, kind):
-    for num_envs in sizes.NUM_ENVS:
+    for num_envs in (1, 64, 4096):
         case = sizes.envs_case(kind, num_envs)
         run = prepare([*case.words, "preset=none"], []).recipe.run
         assert run.num_envs * run.algo["n_steps"] == 4096
@@ -46,11 +48,8 @@ def test_gradient_steps_are_counted_by_hand(sizes):
     assert sizes.width_case("sac", 1024)[1] == 8
 
 
-@pytest.mark.parametrize("algo", ["ppo", "sac"])
-def test_the_gradient_steps_counted_are_those_taken(sizes, algo, monkeypatch):
-    from rlrun import bench
-    from rlrun.nets.learner import Learner
-
+@pytest.mark.parametrize(("algo", "loss"), [("ppo", "loss"), ("sac", "critic_loss")])
+def test_the_gradient_steps_counted_are_those_taken(sizes, algo, loss, monkeypatch):
     taken = []
     minimize = Learner.minimize
 
@@ -58,15 +57,14 @@ def test_the_gradient_steps_counted_are_those_taken(sizes, algo, monkeypatch):
         taken.append(loss_fn.__name__)
         return minimize(learner, loss_fn, batch)
 
-    case, gradients = sizes.width_case(algo, 512)
-    bench.measure(bench.Case(case.words, case.steps, case.warm_up), [], 1)
     monkeypatch.setattr(Learner, "minimize", counting)
-    bench.measure(bench.Case(case.words, case.steps, case.warm_up), [], 2)
-    first = taken.count("loss" if algo == "ppo" else "critic_loss")
-    taken.clear()
-    bench.measure(bench.Case(case.words, case.steps, case.warm_up), [], 3)
-    second = taken.count("loss" if algo == "ppo" else "critic_loss")
-    assert second - first == gradients
+    case, gradients = sizes.width_case(algo, 512)
+    counts = []
+    for repeats in (1, 2):
+        taken.clear()
+        bench.measure(case, ["network.sizes=[4]"], repeats)
+        counts.append(taken.count(loss))
+    assert counts[1] - counts[0] == gradients
 
 
 def test_times_of_the_parts_are_medians_a_step(sizes):
@@ -109,10 +107,9 @@ def test_the_processor_is_named(monkeypatch, tmp_path):
     assert machine.describe(tmp_path / "none") == "wood, 2 cores"
 
 
-def test_small_parts_are_drawn_together(plots):
-    spent = {"act": 1.0, "environment": 2.0, "store": 3.0, "update": 4.0}
-    drawn = plots.step_parts({**spent, "logging": 0.5, "other": 0.25})
-    assert drawn == {**spent, "rest": 0.75}
+def test_rows_of_one_kind_are_one_curve(plots):
+    rows = [{"kind": "sync", "n": 1}, {"kind": "sync", "n": 4}, {"kind": "torch", "n": 1}]
+    assert plots.by(rows, "kind") == {"sync": rows[:2], "torch": rows[2:]}
 
 
 def test_every_part_there_are_figures_of_becomes_a_picture(plots, tmp_path):
