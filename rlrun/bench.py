@@ -111,16 +111,16 @@ class Stopwatch:
 
 
 def measure(
-    case: Case, words: list[str], repeats: int, clock: Callable[[], float] | None = None
+    case: Case, words: list[str], repeats: int, timer: Callable[[], float] | None = None
 ) -> list[Timing]:
     """Run a case, with further words of `rlrun train`, and return each repetition's times.
 
-    The warm-up is done once; the repetitions follow each other in one process. `clock` gives the
-    seconds, of the wall's clock where it is None.
+    The warm-up is done once; the repetitions follow each other in one process. `timer` gives the
+    seconds; None takes the wall's clock.
     """
     recipe = prepare([*case.words, *COMMON, *words], []).recipe
     parts = build_parts(recipe)
-    algorithm, watch = parts.algorithm, Stopwatch(clock)
+    algorithm, watch = parts.algorithm, Stopwatch(timer)
     synchronize: Any = torch.cuda.synchronize if parts.device.type == "cuda" else lambda: None
     parts.env.step = watch.timed("environment", parts.env.step)  # type: ignore[method-assign]
     act: ActFn = partial(algorithm.act, explore=True)
