@@ -15,12 +15,15 @@ from typing import Any
 import torch
 
 from rlrun.accel.accelerator import Accelerator
+from rlrun.accel.threads import choice
+from rlrun.algos.base import Algorithm
 from rlrun.build import build_parts
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
 from rlrun.envs.base import Transform
 from rlrun.envs.batched.base import BatchedEnv
 from rlrun.launch import prepare
+from rlrun.schema import Recipe
 from rlrun.types import ActFn, Metrics
 
 COMMON = ("preset=none", "seed=1")
@@ -127,8 +130,7 @@ def measure(
     if isinstance(parts.env, BatchedEnv):
         parts.env.unroll = _timed_unroll(parts.env.unroll, act, watch)  # type: ignore[method-assign]
     collector = Collector(parts.env, algorithm.initial_carry, parts.device, 1)
-    # nothing is far ahead here, so `auto` means off; a case is timed as its words say
-    Accelerator(recipe.run.accel, algorithm, collector, 0, partial(print, file=sys.stderr))
+    accelerator = _accelerator(recipe, algorithm, collector)
     act = watch.timed("act", act)
     collect = watch.timed("collect", collector.collect)
     update = watch.timed("update", algorithm.update)
@@ -142,6 +144,7 @@ def measure(
             fragment = collect(act, algorithm.horizon)
             metrics: Metrics = update(fragment)
             clock.advance(fragment)
+            accelerator.consider(0.0)
             if clock.steps - logged >= recipe.run.log_every:
                 logged = clock.steps
                 log(metrics)
@@ -158,6 +161,13 @@ def measure(
         timings.append(Timing(clock.steps - before, seconds, split(watch.seconds, seconds)))
     parts.env.close()
     return timings
+
+
+def _accelerator(recipe: Recipe, algorithm: Algorithm, collector: Collector) -> Accelerator:
+    """Return what does as a case's words say: nothing is far ahead here, so `auto` means off."""
+    say = partial(print, file=sys.stderr)
+    threads = choice(recipe.run.threads, algorithm, say)
+    return Accelerator(recipe.run.accel, algorithm, collector, 0, say, threads)
 
 
 def _timed_unroll(unroll: Any, act: ActFn, watch: Stopwatch) -> Any:

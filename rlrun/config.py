@@ -191,6 +191,9 @@ def _convert_union(arguments: tuple[Any, ...], value: Any) -> Any:
             except ValueError as fault:
                 reasons.append(str(fault))
     either = " or null" if type(None) in arguments else ""
+    words = any(typing.get_origin(argument) is typing.Literal for argument in arguments)
+    if words and int in arguments:
+        raise ValueError(f"{reasons[0]}, nor a whole number")
     raise ValueError(reasons[0] + either)
 
 

@@ -14,6 +14,7 @@ from rlrun.envs.adapter import EnvConfig
 from rlrun.envs.registry import check_id
 from rlrun.nets.torso import Network, Torso
 from rlrun.plugins import ALGORITHMS, NETWORKS, OFFERED, absent, entries, load, owners, release
+from rlrun.saved import completed
 
 T = TypeVar("T")
 GROUPS = {rlrun.algos.__name__: ALGORITHMS, rlrun.nets.torsos.__name__: NETWORKS}
@@ -87,12 +88,13 @@ class Recipe:
 def check_saved(values: Mapping[str, Any], packages: object) -> Recipe:
     """Return the recipe of a run from its saved configuration and the packages saved beside it.
 
-    Raises ConfigError, which names the packages that are missing here.
+    Keys that have come since are as they were then. Raises ConfigError, which names the packages
+    that are missing here.
     """
     problems = absent(values, packages)
     if problems:
         raise ConfigError(*problems)
-    return check(values)
+    return check(completed(values))
 
 
 def check(

@@ -84,8 +84,13 @@ def prepare_sweep(words: list[str], config_dirs: list[Path]) -> list[Job]:
 
 
 def _try(recipe: Recipe) -> None:
-    """Build on the CPU and close; a CUDA device that was touched here is lost to forked jobs."""
-    parts = build_parts(replace(recipe, run=replace(recipe.run, device=DeviceConfig(name="cpu"))))
+    """Build and close, on the CPU and one thread: what forked jobs would inherit is of no use.
+
+    A CUDA device that was touched here is lost to them, and so are threads that were started: a job
+    would wait for them for ever.
+    """
+    run = replace(recipe.run, device=DeviceConfig(name="cpu"), threads=1)
+    parts = build_parts(replace(recipe, run=run))
     parts.env.close()
 
 
@@ -175,7 +180,9 @@ def _work(job: Job, folder: Path, command: list[str]) -> None:
 
 def _conclude(job: Job, code: int | None, folder: Path, console: Console) -> None:
     job.code = code if code is not None and code >= 0 else 1
-    outcome = f"failed with exit code {job.code} (see its log.txt)"
+    log = folder / job.name / "log.txt"
+    where = f"see {log.name} in its folder" if log.exists() else "before it had a log"
+    outcome = f"failed with exit code {job.code} ({where})"
     if job.code in SIGNALS:
         outcome = f"stopped; continue with: rlrun resume {folder / job.name}"
     if job.code == 0:

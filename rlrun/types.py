@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import torch
-from gymnasium import Space
+from gymnasium import Space, spaces
 from torch import Tensor
 
 Obs: TypeAlias = Tensor | dict[str, Tensor]
@@ -149,6 +149,13 @@ ActFn: TypeAlias = Callable[[Obs, Carry], Decision]
 
 class Diverged(RuntimeError):  # noqa: N818 - the field's word for it
     """Training produced a number that is not finite; the message names where."""
+
+
+def shown(space: Space[Any]) -> str:
+    """Return a space in a few words, without the tables of its bounds."""
+    if isinstance(space, spaces.Box):
+        return f"Box{space.shape} of {space.dtype}"
+    return str(space)
 
 
 def starts(done: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What is freed is used again without a page fault."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -25,6 +26,12 @@ print((steps(60) - begun) / 60)
 """
 
 
+PAGES = os.name == "posix" and os.sysconf("SC_PAGE_SIZE") == 4096
+GLIBC = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not PAGES, reason="glibc on pages of 4 kB"
+)
+
+
 def faults(call: str, **variables: str) -> float:
     plain = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     command = [sys.executable, "-c", PROBE.format(call=call)]
@@ -34,7 +41,7 @@ def faults(call: str, **variables: str) -> float:
     return float(done.stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
+@GLIBC
 def test_pages_that_were_used_do_not_fault_again():
     # a library that gives everything back at once
     strict = "import ctypes; c = ctypes.CDLL(None); c.mallopt(-1, 131072); c.mallopt(-3, 131072)"
@@ -42,6 +49,6 @@ def test_pages_that_were_used_do_not_fault_again():
     assert faults(f"{strict}; keep_freed_memory()") < 20
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
+@GLIBC
 def test_a_user_who_tuned_malloc_is_left_alone():
     assert faults("keep_freed_memory()", MALLOC_TRIM_THRESHOLD_="131072") > 500

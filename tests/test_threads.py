@@ -184,3 +184,22 @@ def test_cores_within_the_control_groups(files, expected, tmp_path, monkeypatch)
 def test_other_words_are_refused(word, capsys):
     assert main(["train", "algo=ppo", "env=CartPole-v1", f"threads={word}"]) == 2
     assert "threads" in capsys.readouterr().err
+
+
+def test_counting_never_fails_and_knows_keywords():
+    rows, weight = torch.ones(5, 3), torch.ones(2, 3)
+    with Operations() as counted:
+        nn.functional.linear(rows, weight=weight)
+        torch.matmul(rows, other=weight.T)
+    assert counted.total == 2 * (2 * 5 * 3 * 2)
+    with Operations() as counted:
+        nn.functional.linear(input=rows, weight=weight)
+        torch.einsum("bf,of->bo", rows, weight)  # not counted, not refused
+    assert counted.total == 2 * 5 * 3 * 2
+
+
+def test_attention_is_scores_and_a_weighted_sum():
+    query, key = torch.ones(1, 4, 8), torch.ones(1, 6, 8)
+    with Operations() as counted:
+        nn.functional.scaled_dot_product_attention(query, key, key)
+    assert counted.total == 2 * (2 * 4 * 6 * 8)

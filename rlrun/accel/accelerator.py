@@ -11,10 +11,10 @@ from functools import partial
 from torch.nn import Module
 
 from rlrun.accel.compiler import (
+    Graph,
     Mode,
     compiled,
     compiled_steps,
-    graph_for,
     has_compiler,
     hold_still,
 )
@@ -48,7 +48,7 @@ class Accelerator:
         """
         self._say, self._collector, self._steps = say, collector, steps
         self._threads, self._counting = threads, threads is not None
-        self._graph = graph_for(mode, collector.device.type)
+        self._graph: Graph = "cuda_graph" if mode == "cuda_graph" else "compile"
         self._unrolls = algorithm.steady and collector.unrolls
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]

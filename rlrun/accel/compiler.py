@@ -104,11 +104,6 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
 
 
-def graph_for(mode: Mode, device: str) -> Graph:
-    """Return the kind of graph that a mode, if it compiles at all, makes on a device."""
-    return "cuda_graph" if mode == "cuda_graph" or (mode, device) == ("auto", "cuda") else "compile"
-
-
 def check_accel(mode: Mode, device: str) -> None:
     """Raise ConfigError where a compiler is asked for and cannot be had; `device` as configured."""
     if mode == "cuda_graph" and device != "cuda":

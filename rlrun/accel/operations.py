@@ -1,4 +1,8 @@
-"""Counts the work of a gradient step: multiplications and additions in products of matrices."""
+"""Counts the work of a gradient step: multiplications and additions in products of matrices.
+
+Those of dense layers, convolutions, recurrent networks and attention; what a network of one's own
+does by other means, such as einsum, counts nothing.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,11 +11,15 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 FACTORS = {
-    **{"linear": (0, 1), "conv2d": (0, 1), "matmul": (0, 1), "bmm": (0, 1), "mm": (0, 1)},
-    **{"addmm": (1, 2), "baddbmm": (1, 2)},
+    **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d"), ("input", 0, "weight", 1)),
+    **dict.fromkeys(("matmul", "__matmul__"), ("input", 0, "other", 1)),
+    **dict.fromkeys(("bmm", "mm"), ("input", 0, "mat2", 1)),
+    "addmm": ("mat1", 1, "mat2", 2),
+    "baddbmm": ("batch1", 1, "batch2", 2),
+    "scaled_dot_product_attention": ("query", 0, "key", 1),
 }
-"""From functions that are products to the places of their two factors among the arguments."""
-CELLS = ("gru", "lstm")
+"""From functions that are products to the names and places of their two factors."""
+CELLS = ("gru", "lstm", "gru_cell", "lstm_cell")
 
 
 class Operations(TorchFunctionMode):
@@ -36,14 +44,21 @@ class Operations(TorchFunctionMode):
         found = func(*args, **(kwargs or {}))
         name = func.__name__
         if name in FACTORS:
-            self.total += _product(name, found, *(args[place] for place in FACTORS[name]))
+            self.total += _product(name, found, args, kwargs or {})
         elif name in CELLS:
             self.total += _cell(args)
         return found
 
 
-def _product(name: str, found: Tensor, one: Tensor, other: Tensor) -> int:
-    summed = other[0].numel() if name == "conv2d" else one.shape[-1]
+def _product(name: str, found: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    one_name, one_place, other_name, other_place = FACTORS[name]
+    one = args[one_place] if one_place < len(args) else kwargs.get(one_name)
+    other = args[other_place] if other_place < len(args) else kwargs.get(other_name)
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return 0  # called in a way that is not known; counting must never fail
+    summed = other[0].numel() if name.startswith("conv") else one.shape[-1]
+    if name == "scaled_dot_product_attention":
+        summed = 2 * other.shape[-2]  # scores, and the sum of values weighted by them
     gradients = one.requires_grad + other.requires_grad if found.requires_grad else 0
     return 2 * found.numel() * summed * (1 + gradients)
 

@@ -1,6 +1,5 @@
 """Choices that are allowed and probably not meant: what `rlrun check` warns of, and the fix."""
 
-import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from rlrun.accel.precision import doubt
-from rlrun.accel.threads import at_first
+from rlrun.accel.threads import at_first, cores
 from rlrun.build import Parts
 from rlrun.conf_dir import choices, conf_dir
 from rlrun.config import Problem
@@ -101,19 +100,19 @@ def of_observations(space: Space[Any], name: str = "") -> Iterator[Problem]:
 
 
 def _of_environments(recipe: Recipe, backend: str) -> Iterator[Problem]:
-    run, cores = recipe.run, os.cpu_count() or 1
-    if at_first(run.threads) > cores:
-        yield Problem("threads", f"{run.threads} threads share {cores} cores")
+    run, available = recipe.run, cores()
+    if at_first(run.threads) > available:
+        yield Problem("threads", f"{run.threads} threads share {available} cores")
     if backend in ("envpool", "ale") or is_parallel(run.env.id):
         return  # there is no other way to step these that could be advised
     seconds = step_seconds(recipe)
     key, cost = "env.vectorization", f"a step of {run.env.name} takes {seconds * 1e6:.0f} us"
     if backend == "async" and seconds < CHEAP:
         yield Problem(key, f"{cost}, less than asking another process; use sync or auto")
-    if backend == "sync" and run.num_envs > 1 and cores > 1 and seconds > COSTLY:
+    if backend == "sync" and run.num_envs > 1 and available > 1 and seconds > COSTLY:
         yield Problem(key, f"{cost}; async would step {run.num_envs} side by side")
-    if backend in ("async", "workers") and run.num_envs > 2 * cores:
-        yield Problem("num_envs", f"{run.num_envs} processes share {cores} cores")
+    if backend in ("async", "workers") and run.num_envs > 2 * available:
+        yield Problem("num_envs", f"{run.num_envs} processes share {available} cores")
 
 
 def step_seconds(recipe: Recipe, limit: float = 0.3) -> float:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rlrun.accel.accelerator import WORTH_COMPILING
-from rlrun.accel.compiler import graph_for, has_compiler
+from rlrun.accel.compiler import has_compiler
 from rlrun.build import Parts
 from rlrun.inspection.advice import advise
 from rlrun.inspection.network import counts, name_of
@@ -24,7 +24,7 @@ def inspect(prepared: Prepared, parts: Parts) -> dict[str, Any]:
         name: round(each * plan.learning_updates) for name, each in speed.gradient_steps.items()
     }
     seconds = forecast(recipe, plan, speed)
-    choice, reason = accel_of(recipe, sum(steps.values()), parts.device.type)
+    choice, reason = accel_of(recipe, sum(steps.values()))
     return {
         "algorithm": run.algo["name"],
         "preset": composed.preset,
@@ -59,8 +59,8 @@ def inspect(prepared: Prepared, parts: Parts) -> dict[str, Any]:
     }
 
 
-def accel_of(recipe: Recipe, gradient_steps: int, device: str) -> tuple[str, str]:
-    """Return off or the kind of graph, and why, for the gradient steps ahead on a device."""
+def accel_of(recipe: Recipe, gradient_steps: int) -> tuple[str, str]:
+    """Return off or the kind of graph, and why, for the gradient steps ahead."""
     mode, ahead = recipe.run.accel, f"{gradient_steps:,} gradient steps ahead"
     if mode != "auto":
         return mode, "as asked"
@@ -70,5 +70,5 @@ def accel_of(recipe: Recipe, gradient_steps: int, device: str) -> tuple[str, str
         return "off", "no C++ compiler was found"
     if gradient_steps >= WORTH_COMPILING:
         reason = f"{ahead}, from {WORTH_COMPILING:,} it pays; the estimate is without it"
-        return graph_for(mode, device), reason
+        return "compile", reason
     return "off", f"{ahead}, from {WORTH_COMPILING:,} it pays"

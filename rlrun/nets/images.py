@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rlrun.config import ConfigError, Problem, option
 from rlrun.nets.layers import ACTIVATIONS, LayerOptions
 from rlrun.nets.torso import Encoder, Torso
-from rlrun.types import Obs
+from rlrun.types import Obs, shown
 
 Layout: TypeAlias = Literal["auto", "channels_first", "channels_last"]
 
@@ -142,10 +142,11 @@ class ImageTorso(Torso):
 
     def _check(self, space: Space[Any]) -> None:
         if not self.images:
-            reason = f"{self.name} serves images, which are Boxes of three dimensions, and {space}"
-            raise ConfigError(
-                Problem("network", f"{reason} holds none; use network=mlp or network=auto")
+            reason = (
+                f"{self.name} serves images, which are Boxes of three dimensions, and "
+                f"{shown(space)} holds none; use network=mlp or network=auto"
             )
+            raise ConfigError(Problem("network", reason))
         for key, image in self.images.items():
             if min(image.height, image.width) < self.least:
                 of_key = f" in {key!r}" if key else ""

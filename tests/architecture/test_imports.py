@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(LOWEST, LOWEST),
     **dict.fromkeys(MIDDLE, LOWEST),
     "rlrun.device": LOWEST,
+    "rlrun.saved": (),
     "rlrun.plugins": LOWEST,
     "rlrun.video": LOWEST,
     "rlrun.data": (*LOWEST, "rlrun.envs.base"),

@@ -102,3 +102,11 @@ def test_jobs_side_by_side_keep_to_one_thread(at_once, asked, expected, monkeypa
     )
     sweep.run_sweep([*A2C[1:], "seed=0,1", f"threads={asked}"], [], at_once)
     assert [each.recipe.run.threads for each in seen] == [expected, expected]
+
+
+def test_jobs_with_threads_of_their_own_do_not_wait_for_those_of_the_parent(tmp_path):
+    words = ["preset=none", "threads=2", "total_timesteps=64", "final_eval_episodes=1"]
+    program = "import sys; from rlrun.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "train", *A2C[1:], *words, "seed=0,1", "-m"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

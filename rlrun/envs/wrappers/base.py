@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, TypeAlias
 
 import gymnasium as gym
-from gymnasium import Space
 
 from rlrun.config import plain
 
@@ -35,13 +34,6 @@ class Wrapper(ABC):
         """Return name and options as JSON holds them."""
         options = {field.name: plain(getattr(self, field.name)) for field in fields(self)}
         return {"name": self.name, **options}
-
-
-def shown(space: Space[Any]) -> str:
-    """Return a space in a few words, without the tables of its bounds."""
-    if isinstance(space, gym.spaces.Box):
-        return f"Box{space.shape} of {space.dtype}"
-    return str(space)
 
 
 def action_meanings(env: AnyGym) -> list[str]:

@@ -13,8 +13,9 @@ from gymnasium import spaces
 
 from rlrun.config import option
 from rlrun.envs.wrappers.actions import ClipReward
-from rlrun.envs.wrappers.base import AnyGym, Wrapper, action_meanings, shown
+from rlrun.envs.wrappers.base import AnyGym, Wrapper, action_meanings
 from rlrun.envs.wrappers.observations import FrameStack, Grayscale, MaxAndSkip, Resize
+from rlrun.types import shown
 
 AnyWrapper = gym.Wrapper[Any, Any, Any, Any]
 Reset = tuple[Any, dict[str, Any]]

@@ -8,7 +8,8 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from rlrun.config import option
-from rlrun.envs.wrappers.base import AnyGym, Wrapper, shown
+from rlrun.envs.wrappers.base import AnyGym, Wrapper
+from rlrun.types import shown
 
 
 @dataclass(frozen=True, kw_only=True)

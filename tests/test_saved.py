@@ -1,0 +1,39 @@
+"""Runs saved before a key existed."""
+
+import pytest
+
+from rlrun.config import ConfigError
+from rlrun.saved import ADDED, completed
+from rlrun.schema import check_saved
+from tests.recipes import recipe
+
+
+def older(values):
+    """Return a configuration as it was before any of the keys came."""
+    old = {key: dict(each) if isinstance(each, dict) else each for key, each in values.items()}
+    for group, key, _, _ in ADDED:
+        (old[group] if group else old).pop(key, None)
+    return old
+
+
+@pytest.mark.parametrize("words", [("algo=ppo",), ("algo=dqn",), ("algo=dqn", "network=gru")])
+def test_an_older_run_is_what_it_was(words):
+    made = recipe(*words, "env=CartPole-v1", "preset=none").plain()
+    old = older(made)
+    if "network=gru" in words:
+        old["network"] = made["network"]  # never was without its keys
+    assert "precision" not in old
+    assert check_saved(old, None).plain() == made
+    assert "precision" not in old  # which stays as it is
+
+
+def test_what_was_saved_stands():
+    made = recipe("algo=ppo", "env=CartPole-v1", "precision=bfloat16").plain()
+    assert completed(made) == made
+
+
+def test_other_missing_keys_are_missed():
+    old = older(recipe("algo=ppo", "env=CartPole-v1").plain())
+    del old["seed"]
+    with pytest.raises(ConfigError, match="seed: is missing"):
+        check_saved(old, None)
