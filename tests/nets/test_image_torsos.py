@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every torch user k
 from rlrun.config import ConfigError
 from rlrun.nets.actor_critic import ActorCritic, PolicyConfig
 from rlrun.nets.critics import ActionCritics
+from rlrun.nets.images import image_of, pixels
 from rlrun.nets.q_network import QNetwork
 from rlrun.nets.torso import Network
 from rlrun.nets.torsos.impala_cnn import ImpalaCNN, Residual
@@ -272,3 +273,13 @@ def test_critics_value_an_action_by_the_state(kind, space):
     torch.testing.assert_close(critics.first(obs, actions[:1].expand(2, 3)), q[0, 0])
     worth = q[0] - q[1]
     assert (worth[:, 0] - worth[:, 1]).abs().min() > 1e-5
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_channels_lie_side_by_side_in_memory_on_a_processor(layout):
+    obs = torch.randint(0, 255, (2, 3, 5, 6, 4), dtype=torch.uint8)
+    image = image_of(spaces.Box(0, 255, (5, 6, 4), np.uint8), layout)
+    found = pixels(obs, image)
+    rows = obs.flatten(0, 1) if layout == "channels_first" else obs.flatten(0, 1).movedim(-1, 1)
+    torch.testing.assert_close(found, rows / 255.0)
+    assert found.is_contiguous(memory_format=torch.channels_last)
