@@ -166,13 +166,13 @@ def test_how_environments_are_stepped_is_judged_by_their_cost(
     words, seconds, message, capsys, monkeypatch
 ):
     monkeypatch.setattr(advice, "step_seconds", lambda recipe: seconds)
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("rlrun.inspection.advice.cores", lambda: 4)
     found = {each["key"]: each["message"] for each in check(capsys, *PPO, *words)["warnings"]}
     assert found.get("env.vectorization") == message
 
 
 def test_more_threads_than_cores(capsys, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("rlrun.inspection.advice.cores", lambda: 1)
     assert "threads" in keys(check(capsys, *PPO, "threads=2"))
 
 
