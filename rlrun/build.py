@@ -10,6 +10,7 @@ import torch
 
 from rlrun.accel.accelerator import Accelerator
 from rlrun.accel.allocator import keep_freed_memory
+from rlrun.accel.denormals import flush_denormals
 from rlrun.accel.precision import learn_in
 from rlrun.accel.threads import at_first, choice
 from rlrun.algos.base import Algorithm, Setting
@@ -41,6 +42,7 @@ def build_parts(recipe: Recipe) -> Parts:
     run = recipe.run
     torch.set_num_threads(at_first(run.threads))
     keep_freed_memory()
+    flush_denormals()
     torch.manual_seed(run.seed)
     device, reason = choose_device(run.device.name, obs_space_of(run.env))
     env = make_vec_env(run.env, run.num_envs, device)
@@ -113,6 +115,7 @@ def build_worker(recipe: Recipe, resumes: int, index: int) -> tuple[Algorithm, C
     words = np.random.SeedSequence([run.seed, 2, resumes, index]).generate_state(2)
     torch.set_num_threads(at_first(run.threads))
     keep_freed_memory()
+    flush_denormals()
     torch.manual_seed(int(words[0]))
     device, _ = choose_device(run.device.name, obs_space_of(run.env))
     env = make_vec_env(run.env, 1, device)
