@@ -92,7 +92,7 @@ class Accelerator:
         self._undecided = False
         for learner in self._learners:
             if self._graph == "cuda_graph":
-                hold_still(learner.parameters)
+                hold_still(learner.lasting)
             fast: Transform = partial(compiled, graph=self._graph)
             learner.transform(fast if self._threads is None else self._threads.through(fast))
         waits = "the next update waits for it, for up to a minute"

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 from rlrun.config import ConfigError, Problem
-from rlrun.nets.learner import Gradient
+from rlrun.nets.learner import Stepped
 
 Mode: TypeAlias = Literal["auto", "off", "compile", "cuda_graph"]
 Graph: TypeAlias = Literal["compile", "cuda_graph"]
@@ -18,7 +18,7 @@ Graph: TypeAlias = Literal["compile", "cuda_graph"]
 
 def compiled(
     function: Any, backend: str = "inductor", graph: Graph = "compile"
-) -> Callable[[Any], Gradient]:
+) -> Callable[[Any], Stepped]:
     """Return `function` as one compiled graph that draws the same random numbers."""
     import torch
     import torch._dynamo.config
@@ -34,7 +34,7 @@ def compiled(
         function.__closure__,
     )
     options = _options(backend, graph, fallback_random=True)
-    fast: Callable[[Any], Gradient] = torch.compile(
+    fast: Callable[[Any], Stepped] = torch.compile(
         own, backend=backend, fullgraph=True, options=options
     )
     return kept(fast) if graph == "cuda_graph" else fast
@@ -80,7 +80,12 @@ def hold_still(tensors: Iterable[Tensor]) -> None:
 def _options(backend: str, graph: Graph, *, fallback_random: bool) -> Any:
     if backend != "inductor":
         return None
-    options: dict[str, Any] = {"fallback_random": fallback_random}
+    from rlrun.accel.bias import BiasAfterProduct
+
+    options: dict[str, Any] = {
+        "fallback_random": fallback_random,
+        "post_grad_custom_post_pass": BiasAfterProduct(),
+    }
     if graph == "compile":
         # the code around the kernels in C++ too: in Python it costs as much as small kernels do
         return {**options, "cpp_wrapper": True}

@@ -16,7 +16,7 @@ import torch
 from rlrun.accel.operations import Operations
 from rlrun.algos.base import Algorithm
 from rlrun.data.control_groups import ROOT, groups, read
-from rlrun.nets.learner import Gradient, Learner, Transform
+from rlrun.nets.learner import Stepped, Learner, Transform
 
 Threads: TypeAlias = Literal["auto"] | int
 WORTH_THREADS = 100_000_000
@@ -61,10 +61,10 @@ class ThreadChoice:
             work = f"{self._operations / 1e6:,.0f} million operations a gradient step"
             self._say(f"threads {cores()}: {work}; from {WORTH_THREADS / 1e6:,.0f} it pays")
 
-    def _counted(self, function: Callable[[Any], Gradient]) -> Callable[[Any], Gradient]:
+    def _counted(self, function: Callable[[Any], Stepped]) -> Callable[[Any], Stepped]:
         known = False
 
-        def call(batch: Any) -> Gradient:
+        def call(batch: Any) -> Stepped:
             nonlocal known
             if known:
                 return function(batch)
@@ -78,11 +78,11 @@ class ThreadChoice:
 
 
 def _spread(
-    threads: int, transform: Transform | None, function: Callable[[Any], Gradient]
-) -> Callable[[Any], Gradient]:
+    threads: int, transform: Transform | None, function: Callable[[Any], Stepped]
+) -> Callable[[Any], Stepped]:
     inner = function if transform is None else transform(function)
 
-    def call(batch: Any) -> Gradient:
+    def call(batch: Any) -> Stepped:
         torch.set_num_threads(threads)  # the compiler, too, asks for their number at the first call
         try:
             return inner(batch)

@@ -37,7 +37,7 @@ class Algorithm(ABC):
     action_spaces: ClassVar[tuple[type[Space[Any]], ...]]
     recurrent: ClassVar[bool] = False
     """Whether it can use networks with memory."""
-    steady: ClassVar[bool] = False
+    steady: bool = False
     """Whether `act`, which explores, depends on tensors alone, so that it can be compiled."""
     runner: ClassVar[Literal["sync", "async"]] = "sync"
     horizon: int

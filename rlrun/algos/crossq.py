@@ -43,6 +43,7 @@ class CrossQ(Algorithm):
     """SAC whose critics see present and future in one normalised batch, and need no targets."""
 
     Config = CrossQConfig
+    steady = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,

@@ -35,6 +35,7 @@ class DDPG(Algorithm):
     """Climbs its critic's value of the action it takes; both learn from memory."""
 
     Config = DDPGConfig
+    steady = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,

@@ -5,9 +5,7 @@ prioritized, n-step and distributional as in Hessel et al. 2018, "Rainbow", arXi
 Dabney et al. 2018 (quantiles); docs/algorithms/dqn.md has every detail.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from gymnasium import spaces
@@ -33,7 +31,7 @@ from rlrun.functional.schedules import Schedule
 from rlrun.nets.learner import Learner, mean_metrics
 from rlrun.nets.q_network import QHeadConfig, QNetwork, ValueExplorationConfig
 from rlrun.nets.target import Target
-from rlrun.types import Carry, Decision, Fragment, History, Metrics, Obs, Stateful
+from rlrun.types import Carry, Decision, Fragment, Metrics, Obs, Seen, Stateful
 
 TD_ERROR = "td_error"  # kept by row: it becomes priorities
 
@@ -51,13 +49,6 @@ class DQNConfig(ExperienceConfig, ValueExplorationConfig, QHeadConfig):
     prioritized: bool = option("draw transitions in proportion to their error")
     priority: PrioritizedConfig = option("how, if prioritized")
     sequence: SequenceConfig = option("what a network with memory learns from")
-
-
-class Draw(NamedTuple):
-    """A minibatch, and what the target network says of its successors, `[B, A]` or `[B, A, K]`."""
-
-    batch: Batch
-    next_q: Tensor
 
 
 class DQN(Algorithm):
@@ -79,6 +70,7 @@ class DQN(Algorithm):
         self.config = config
         policy = QNetwork(config, setting.spec, setting.network, config)
         self.policy = policy.to(setting.device)
+        self.steady = self.policy.steady
         self.learner = Learner(self.policy.parameters(), max_grad_norm=config.max_grad_norm)
         self.target = Target(self.policy, self.learner.flat)
         self.experience = Experience(
@@ -114,11 +106,7 @@ class DQN(Algorithm):
         """Store the fragment, take the gradient steps that are due, and let the target follow."""
         interval = self.config.target_update_interval
         updates = self.replay.added // interval
-        history = [
-            self._learn(Draw(*parts))
-            for drawn in self.experience.draws(fragment)
-            for parts in self._with_target(drawn)
-        ]
+        history = [self._learn(batch) for batch in self.experience.absorb(fragment)]
         if self.replay.added // interval > updates:
             self.target.follow(self.config.tau)
         self.policy.warming = not self.experience.warm
@@ -137,41 +125,31 @@ class DQN(Algorithm):
             "experience": self.experience,
         }
 
-    @torch.no_grad()
-    def _with_target(self, drawn: Batch) -> Iterator[tuple[Batch, Tensor]]:
-        """Pair minibatches with what the target says; it does not move, so one pass serves all."""
-        next_q = self.target.module(drawn.next_obs)
-        if isinstance(drawn.obs, History):
-            return iter([(drawn, next_q)])
-        size = self.config.batch_size
-        return zip(drawn.split(size), next_q.split(size), strict=True)
-
-    def _learn(self, draw: Draw) -> dict[str, Tensor]:
-        metrics = self.learner.minimize(self.loss, draw)
+    def _learn(self, batch: Batch) -> dict[str, Tensor]:
+        metrics = self.learner.minimize(self.loss, batch)
         error = metrics.pop(TD_ERROR)
-        self.replay.update_priorities(draw.batch.index, error)
+        self.replay.update_priorities(batch.index, error)
         return metrics
 
-    def loss(self, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a minibatch, a scalar: each row's loss times its weight, averaged."""
-        batch = draw.batch
         q = taken(self.policy(batch.obs), batch.action)
         with torch.no_grad():
-            next_q = self._next(draw)
+            next_q = self._next(batch.next_obs)
         losses, error = self._losses(q, next_q, batch)
         return weighted_mean(losses, batch.weight), {TD_ERROR: error.detach()}
 
-    def _next(self, draw: Draw) -> Tensor:
+    def _next(self, obs: Seen) -> Tensor:
         """Return what the target says of the best next action, `[B]` or `[B, K]`.
 
         With `double` the online network says which action that is.
         """
+        next_q: Tensor = self.target.module(obs)
         if self.config.double:
-            choosing = self.policy.mean(self.policy(draw.batch.next_obs))
-            return double_value(draw.next_q, choosing)
-        if draw.next_q.ndim == 2:
-            return draw.next_q.amax(1)
-        return double_value(draw.next_q, self.policy.mean(draw.next_q))
+            return double_value(next_q, self.policy.mean(self.policy(obs)))
+        if next_q.ndim == 2:
+            return next_q.amax(1)
+        return double_value(next_q, self.policy.mean(next_q))
 
     def _mean_losses(self, q: Tensor, next_q: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         target = td_target(batch.reward, batch.discount, next_q)

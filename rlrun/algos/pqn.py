@@ -60,6 +60,7 @@ class PQN(Algorithm):
         self.config = config
         self.horizon = config.n_steps
         self.policy = QNetwork(config, setting.spec, setting.network).to(setting.device)
+        self.steady = self.policy.steady
         self.learner = Learner(self.policy.parameters(), max_grad_norm=config.max_grad_norm)
         self.anneal(0.0)
 

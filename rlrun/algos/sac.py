@@ -44,6 +44,7 @@ class SAC(Algorithm):
     """Learns the value of acting well and at random, and the policy that has most of it."""
 
     Config = SACConfig
+    steady = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,

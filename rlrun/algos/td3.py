@@ -39,6 +39,7 @@ class TD3(Algorithm):
     """DDPG with the smaller of two critics, smoothed targets and a slower actor."""
 
     Config = TD3Config
+    steady = True
     obs_spaces = (
         spaces.Box,
         spaces.Discrete,

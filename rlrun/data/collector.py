@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rlrun.envs.base import Transform, Unrollable, Unrolled, VecEnv
@@ -57,11 +58,13 @@ class Collector:
         first_carry = tuple(part.clone() for part in self._carry)
         if horizon == 0:
             return self._empty_fragment(first_carry)
-        with torch.inference_mode():  # cheaper at every call than no_grad
-            stride = 1 if self._transform is None else _stride(horizon)
-            buffers = self._fill(act, horizon) if stride < 2 else self._run(act, horizon, stride)
-            fragment = buffers.fragment(first_carry)
-            self._statistics.absorb(fragment.reward, fragment.done)
+        if self._transform is None:
+            with torch.inference_mode():  # cheaper at every call than no_grad
+                fragment = self._fill(act, horizon).fragment(first_carry)
+        else:
+            with torch.no_grad():
+                fragment = self._run(act, horizon, self._transform)
+        self._statistics.absorb(fragment.reward, fragment.done)
         return fragment
 
     def _fill(self, act: ActFn, horizon: int) -> "Buffers":
@@ -85,20 +88,18 @@ class Collector:
         self._obs, self._carry = obs, carry
         return buffers
 
-    def _run(self, act: ActFn, horizon: int, stride: int) -> "Buffers":
-        """Do as `_fill` does, `stride` steps at a time."""
-        buffers, obs = self._buffers, self._obs
-        if buffers is None or buffers.horizon != horizon:
-            return self._fill(act, horizon)  # which shapes the buffers
-        assert isinstance(self.env, Unrollable)
-        assert self._transform is not None
-        if self._unrolled is None or self._unrolled[:2] != (act, stride):
-            self._unrolled = (act, stride, self.env.unroll(act, stride, self._transform))
-        for t in range(0, horizon, stride):
-            fragment, obs = self._unrolled[2](obs)
-            buffers.write_all(t, fragment)
+    def _run(self, act: ActFn, horizon: int, transform: Transform) -> Fragment:
+        """Do as `_fill` does, several steps at a time."""
+        if self._unrolled is None or self._unrolled[:2] != (act, horizon):
+            assert isinstance(self.env, Unrollable)
+            unrolled = self.env.unroll(act, _stride(horizon), transform)
+            self._unrolled = (act, horizon, unrolled)
+        unrolled, obs, parts = self._unrolled[2], self._obs, []
+        for _ in range(horizon // _stride(horizon)):
+            part, obs = unrolled(obs)
+            parts.append(part)
         self._obs = self._place(obs)
-        return buffers
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
     def episodes(self) -> dict[str, float]:
         """Return the mean return and length of the last 100 finished episodes, if any."""
@@ -157,20 +158,6 @@ class Buffers:
         for key, value in decision.extra.items():
             self.extra[key][t] = value
 
-    def write_all(self, t: int, fragment: Fragment) -> None:
-        """Store the steps from t on, successors included."""
-        place = slice(t, t + len(fragment.reward))
-
-        def put(column: Tensor, leaf: Tensor) -> None:
-            column[place] = leaf
-
-        map_obs(put, self.obs, fragment.obs)
-        map_obs(put, self.next_obs, fragment.next_obs)
-        put(self.action, fragment.action)
-        put(self.reward, fragment.reward)
-        put(self.terminated, fragment.terminated)
-        put(self.truncated, fragment.truncated)
-
     def finish(self, last_obs: Obs, ends: list[tuple[int, Obs]]) -> None:
         """Fill in the successors: the next row, or what was seen where an episode ended."""
 
@@ -212,24 +199,34 @@ class EpisodeStatistics:
 
         Raises Diverged where a reward is not finite: nothing can be learned from it.
         """
-        sums, ends = reward.cpu().numpy(), done.cpu().numpy()
-        if len(sums) > 1:
-            sums = sums.cumsum(0, dtype=np.float64)
-        if not np.isfinite(sums[-1]).all():
+        rewards, ends = reward.cpu().numpy(), done.cpu().numpy()
+        total = rewards.sum(0, dtype=np.float64)
+        if not np.isfinite(total).all():
             raise Diverged(f"{self._name} gave a reward that is not finite")
-        last_end: dict[int, int] = {}
-        for t, n in np.argwhere(ends).tolist() if ends.any() else ():
-            since = last_end.get(n, -1)
-            earned = sums[t, n] - (sums[since, n] if since >= 0 else 0.0)
-            self._returns.append(float(self._running_return[n] + earned))
-            self._lengths.append(int(self._running_length[n]) + t - since)
-            self._running_return[n], self._running_length[n] = 0.0, 0
-            last_end[n] = t
-        self._running_return += sums[-1]
-        self._running_length += len(sums)
-        for n, t in last_end.items():
-            self._running_return[n] -= sums[t, n]
-            self._running_length[n] -= t + 1
+        if ends.any():
+            total -= self._finish(rewards.cumsum(0, dtype=np.float64), ends)
+        self._running_return += total
+        self._running_length += len(rewards)
+
+    def _finish(self, sums: NDArray[np.float64], ends: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Note the episodes that ended; return what belongs to them of the rewards added up, `[N]`.
+
+        `sums` `[T, N]` are the rewards of all steps up to each.
+        """
+        n, t = ends.T.nonzero()  # one environment after the other
+        first = np.append(True, n[1:] != n[:-1])
+        last = np.append(first[1:], True)
+        since = np.where(first, -1, np.roll(t, 1))
+        before = np.where(first, -self._running_return[n], sums[since, n])
+        returns, lengths = sums[t, n] - before, t - since + first * self._running_length[n]
+        order = t.argsort(kind="stable")[-STATISTICS_WINDOW:]
+        self._returns.extend(returns[order].tolist())
+        self._lengths.extend(lengths[order].tolist())
+        n, t = n[last], t[last]
+        finished = np.zeros(len(self._running_return))
+        finished[n] = sums[t, n]
+        self._running_return[n], self._running_length[n] = 0.0, -(t + 1)
+        return finished
 
     def summary(self) -> dict[str, float]:
         """Return the means, or nothing before the first episode ended."""
@@ -248,6 +245,13 @@ class EpisodeStatistics:
         """Take the finished episodes back."""
         self._returns.extend(float(value) for value in state["returns"])
         self._lengths.extend(int(value) for value in state["lengths"])
+
+
+def _joined(parts: list[Fragment]) -> Fragment:
+    """Return the fragments of policies without memory as one, in their order."""
+    columns = zip(*(part[:6] for part in parts), strict=True)
+    joined = [map_obs(lambda *leaves: torch.cat(leaves), *column) for column in columns]
+    return Fragment(*joined, (), {})  # type: ignore[call-arg]
 
 
 def _stride(horizon: int) -> int:

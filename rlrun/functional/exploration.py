@@ -64,13 +64,11 @@ def best_actions(q: Tensor, ties: Ties) -> Tensor:
     return q == q.amax(-1, keepdim=True)
 
 
-def random_or_best(q: Tensor, epsilon: float) -> Tensor:
-    """Draw the first of the best actions `[...]` or, with probability epsilon, any.
+def random_or_best(q: Tensor, epsilon: Tensor) -> Tensor:
+    """Draw the first of the best actions `[...]` or, with probability epsilon, a scalar, any.
 
     The same as `sample_epsilon_greedy` with the first of ties, in half the operations.
     """
     best = q.argmax(-1)
-    if epsilon <= 0.0:
-        return best
     action = torch.randint(q.shape[-1], best.shape, device=q.device)
     return torch.where(torch.rand(best.shape, device=q.device) < epsilon, action, best)

@@ -19,8 +19,12 @@ LossFn: TypeAlias = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
 """From a batch to the scalar to minimise and named scalars worth logging."""
 Gradient: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
 """The loss, its gradient over all parameters `[P]`, and the metrics."""
-Transform: TypeAlias = Callable[[Callable[[Any], Gradient]], Callable[[Any], Gradient]]
-"""From the function that differentiates a loss to a faster one that gives the same."""
+Outcome: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""A step's loss, the norm of its gradient, and the metrics."""
+Stepped: TypeAlias = tuple[Tensor | None, Outcome]
+"""Where a step leads to, `[P]`, or None where it was taken; and its outcome."""
+Transform: TypeAlias = Callable[[Callable[[Any], Stepped]], Callable[[Any], Stepped]]
+"""From the function that takes a gradient step to a faster one that gives the same."""
 
 
 class Learner:
@@ -47,7 +51,9 @@ class Learner:
         self.precision = torch.float32
         self.updates = 0
         self._transform: Transform | None = None
-        self._transformed: dict[LossFn[Any], Callable[[Any], Gradient]] = {}
+        self._transformed: dict[LossFn[Any], Callable[[Any], Stepped]] = {}
+        # a compiler would make another graph for every number
+        self._rate = torch.zeros((), dtype=torch.float64, device=self.flat.device)
         self.optimizer = (
             Adam(self.flat, betas=betas, epsilon=epsilon)
             if optimizer == "adam"
@@ -60,29 +66,54 @@ class Learner:
         Raises Diverged, before any parameter changes, when the gradient is not finite. On CUDA,
         where knowing that would mean waiting, it is taken as 0 and found when the metrics are read.
         """
-        loss, grad, metrics = self._gradient(loss_fn, batch)
-        norm = grad.norm()
-        self._clip(grad, norm)
-        self.optimizer.step(self.flat, grad, self.learning_rate)
+        if self._transform is None:
+            _, (loss, norm, metrics) = self._step(loss_fn, batch)
+        else:
+            self._rate.fill_(self.learning_rate)
+            moved, (loss, norm, metrics) = self._through(self._transform, loss_fn)(batch)
+            if moved is not None:
+                if not norm.is_cuda:
+                    finite(norm.item())
+                self.flat.copy_(moved)
         self.updates += 1
         return {**metrics, "train/loss": loss, "train/grad_norm": norm}
 
+    @property
+    def lasting(self) -> list[Tensor]:
+        """The tensors of a step that stay where they are from one to the next."""
+        return [*self.parameters, self.flat, self._rate, *self.optimizer.state.values()]
+
     def transform(self, transform: Transform | None) -> None:
-        """Differentiate every loss through `transform`, such as a compiler, or plainly again."""
+        """Take every step through `transform`, such as a compiler, or plainly again."""
         self._transform = transform
         self._transformed = {}
 
-    def _gradient(self, loss_fn: LossFn[Batch], batch: Batch) -> Gradient:
-        if self._transform is None:
-            return differentiate(loss_fn, self.parameters, batch, self.precision)
+    def _through(self, transform: Transform, loss_fn: LossFn[Any]) -> Callable[[Any], Stepped]:
         if loss_fn not in self._transformed:
-            parameters, precision = self.parameters, self.precision
 
-            def function(batch: Batch) -> Gradient:
-                return differentiate(loss_fn, parameters, batch, precision)
+            def function(batch: Any) -> Stepped:
+                return self._step(loss_fn, batch)
 
-            self._transformed[loss_fn] = self._transform(function)
-        return self._transformed[loss_fn](batch)
+            self._transformed[loss_fn] = transform(function)
+        return self._transformed[loss_fn]
+
+    def _step(self, loss_fn: LossFn[Batch], batch: Batch) -> Stepped:
+        """Take a step; when compiled, only compute where it leads to.
+
+        The modules' parameters are views of what it changes, of which a compiler has to assume the
+        worst, and a gradient that is not finite is found by reading it, which no graph can do.
+        """
+        loss, grad, metrics = differentiate(loss_fn, self.parameters, batch, self.precision)
+        with torch.no_grad():
+            norm = grad.norm()
+            if not torch.compiler.is_compiling():
+                self._clip(grad, norm)
+                self.optimizer.step(self.flat, grad, self.learning_rate)
+                return None, (loss, norm, metrics)
+            if self.max_grad_norm is not None:
+                grad = grad * (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+            moved = self.optimizer.moved(self.flat, grad, self._rate, norm.isfinite())
+        return moved, (loss, norm, metrics)
 
     def _clip(self, grad: Tensor, norm: Tensor) -> None:
         if grad.is_cuda:  # reading the norm would wait for the device: scale by a tensor instead
@@ -90,9 +121,7 @@ class Learner:
             scale = (limit / (norm + 1e-6)).clamp(max=1.0)
             grad.nan_to_num_(0.0, 0.0, 0.0).mul_(torch.where(norm.isfinite(), scale, 0.0))
             return
-        length = norm.item()
-        if not length < float("inf"):
-            raise Diverged(f"the gradient's norm is {length}")
+        length = finite(norm.item())
         if self.max_grad_norm is not None and length > self.max_grad_norm:
             grad.mul_(self.max_grad_norm / (length + 1e-6))
 
@@ -125,6 +154,13 @@ def differentiate(
     parts = zip(found, parameters, strict=True)
     flat = [(torch.zeros_like(own) if part is None else part).reshape(-1) for part, own in parts]
     return loss.detach(), torch.cat(flat), metrics
+
+
+def finite(length: float) -> float:
+    """Return a gradient's length. Raises Diverged where it is not finite."""
+    if not length < float("inf"):
+        raise Diverged(f"the gradient's norm is {length}")
+    return length
 
 
 def flatten(parameters: list[nn.Parameter]) -> nn.Parameter:

@@ -42,6 +42,22 @@ class Adam:
             maximize=False,
         )
 
+    def moved(self, flat: Tensor, grad: Tensor, learning_rate: Tensor, sound: Tensor) -> Tensor:
+        """Return where a step leads to, for a compiler; only where `sound` does its state change.
+
+        All is arithmetic on tensors, of which `learning_rate` and `sound` are scalars.
+        """
+        state, (beta1, beta2) = self.state, self.betas
+        state["step"].add_(sound)
+        step = state["step"].double()
+        size = learning_rate / (1.0 - beta1**step)
+        unbias = (1.0 - beta2**step).rsqrt().to(grad.dtype)
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        mean.copy_(torch.where(sound, torch.lerp(mean, grad, 1.0 - beta1), mean))
+        square.copy_(torch.where(sound, beta2 * square + (1.0 - beta2) * grad * grad, square))
+        step_taken = size.to(grad.dtype) * mean / (square.sqrt() * unbias + self.epsilon)
+        return torch.where(sound, flat - step_taken, flat)
+
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the moments back; an empty state is that of a fresh optimizer."""
         _load(self.state, state)
@@ -60,6 +76,14 @@ class RMSprop:
         square = self.state["square_avg"]
         square.mul_(self.alpha).addcmul_(grad, grad, value=1.0 - self.alpha)
         flat.addcdiv_(grad, square.sqrt().add_(self.epsilon), value=-learning_rate)
+
+    def moved(self, flat: Tensor, grad: Tensor, learning_rate: Tensor, sound: Tensor) -> Tensor:
+        """Return where a step leads to, as Adam's does."""
+        square = self.state["square_avg"]
+        new = self.alpha * square + (1.0 - self.alpha) * grad * grad
+        square.copy_(torch.where(sound, new, square))
+        step_taken = learning_rate.to(grad.dtype) * grad / (square.sqrt() + self.epsilon)
+        return torch.where(sound, flat - step_taken, flat)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the mean squares back; an empty state is that of a fresh optimizer."""

@@ -51,10 +51,12 @@ class QNetwork(nn.Module):
     """Torso and head; `forward` gives what is learned, `mean` the action values `[B, A]` in it.
 
     Without a `head` it is action values that are learned. `rate` is the epsilon or temperature of
-    its exploration and travels with the weights; while `warming` is set it acts at random.
+    its exploration and travels with the weights; while `warming` is set it acts at random. With
+    `steady` exploring depends on tensors alone.
     """
 
     support: Tensor
+    epsilon: Tensor
 
     def __init__(
         self,
@@ -68,7 +70,10 @@ class QNetwork(nn.Module):
         self.actions = int(spec.action_space.n)
         self.boltzmann = exploration.exploration == "boltzmann"
         self.schedule = exploration.rate()
-        self.rate, self.warming = self.schedule(0.0), False
+        self.steady = not self.boltzmann
+        self.register_buffer("epsilon", torch.zeros(()), persistent=False)
+        self._rate, self._warming = self.schedule(0.0), False
+        self._set_epsilon()
         self.kind = "none" if head is None else head.distributional
         dueling, noisy = (False, False) if head is None else (head.dueling, head.noisy)
         atoms = 0 if head is None or self.kind == "none" else head.n_atoms
@@ -79,6 +84,31 @@ class QNetwork(nn.Module):
                 reason = f"{head.v_min:g} is not below algo.v_max = {head.v_max:g}"
                 raise ConfigError(Problem("algo.v_min", reason))
             self.register_buffer("support", torch.linspace(head.v_min, head.v_max, atoms))
+
+    @property
+    def rate(self) -> float:
+        """The epsilon or the temperature."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        self._rate = rate
+        self._set_epsilon()
+
+    @property
+    def warming(self) -> bool:
+        """Whether it acts at random."""
+        return self._warming
+
+    @warming.setter
+    def warming(self, warming: bool) -> None:
+        if warming != self._warming:
+            self._warming = warming
+            self._set_epsilon()
+
+    def _set_epsilon(self) -> None:
+        """Keep as a tensor what a compiled `act` must not hold as a number."""
+        self.epsilon.fill_(1.0 if self._warming else self._rate)
 
     def forward(self, obs: Seen, noisy: bool = True) -> Tensor:
         """Return action values `[B, A]`, logits of the atoms or quantiles `[B, A, K]`.
@@ -100,17 +130,18 @@ class QNetwork(nn.Module):
 
     def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
         """Explore, or take the best action, for observations `[N, ...]`."""
-        if explore and self.warming and not carry:
+        compiling = torch.compiler.is_compiling()  # an epsilon of 1 is warming up as well
+        if explore and not compiling and self._warming and not carry:
             return Decision(self._any_action(obs))
         features, carry = self.torso.step(obs, carry)
         q = self.mean(self.head(features, explore))
         if not explore:
             return Decision(q.argmax(1), carry)
-        if self.warming:
-            return Decision(self._any_action(obs), carry)
         if self.boltzmann:
-            return Decision(sample_boltzmann(q, self.rate, "first"), carry)
-        return Decision(random_or_best(q, self.rate), carry)
+            if self._warming:
+                return Decision(self._any_action(obs), carry)
+            return Decision(sample_boltzmann(q, self._rate, "first"), carry)
+        return Decision(random_or_best(q, self.epsilon), carry)
 
     def initial_carry(self, num_envs: int) -> Carry:
         """Return what the network remembers at an episode's start."""
@@ -122,7 +153,7 @@ class QNetwork(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return how it explores, which a checkpoint holds besides the weights."""
-        return {"rate": self.rate, "warming": self.warming}
+        return {"rate": self._rate, "warming": self._warming}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take that back."""

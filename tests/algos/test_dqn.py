@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlrun.algos.dqn import DQN, Draw
+from rlrun.algos.dqn import DQN
 from rlrun.build import build_parts
 from rlrun.config import ConfigError
 from rlrun.data.collector import Collector
@@ -55,7 +55,7 @@ def test_the_loss_of_one_transition(double, discount, weight, loss, error):
     weigh(algorithm.policy, 1.0, 2.0)
     weigh(algorithm.target.module, 10.0, 1.0)
     one = batch(weight, discount)
-    found, metrics = algorithm.loss(Draw(one, algorithm.target.module(one.next_obs)))
+    found, metrics = algorithm.loss(one)
     assert found.item() == pytest.approx(loss)
     assert metrics["td_error"].tolist() == pytest.approx([error])
 
@@ -68,7 +68,7 @@ def test_weights_reach_every_kind_of_loss(kind, double):
     losses = []
     for weight in (1.0, 0.25):
         one = batch(weight)
-        found, _ = algorithm.loss(Draw(one, algorithm.target.module(one.next_obs)))
+        found, _ = algorithm.loss(one)
         losses.append(found.item())
     assert losses[1] == pytest.approx(losses[0] / 4)
     assert losses[0] > 0
@@ -134,8 +134,7 @@ def test_errors_become_priorities():
     for reward in ([1.0], [3.0]):
         algorithm.update(fragment(zero, zero, reward, zero, zero, zero))
     drawn = algorithm.replay.sample(64)
-    next_q = algorithm.target.module(drawn.next_obs)
-    algorithm._learn(Draw(drawn, next_q.detach()))
+    algorithm._learn(drawn)
     found = algorithm.replay.priorities.probability()[:2]
     assert found.tolist() == pytest.approx([0.25, 0.75], abs=1e-3)
     algorithm.anneal(0.5)

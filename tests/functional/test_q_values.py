@@ -114,7 +114,7 @@ def test_shapes_must_agree():
 def test_random_or_best_draws_epsilon_greedily(epsilon):
     torch.manual_seed(0)
     q = torch.tensor([1.0, 3.0, 3.0, 2.0])
-    action = random_or_best(q.expand(40_000, 4), epsilon)
+    action = random_or_best(q.expand(40_000, 4), torch.tensor(epsilon))
     share = torch.bincount(action, minlength=4) / 40_000
     exact = epsilon_greedy(q, epsilon, "first")
     torch.testing.assert_close(share, exact, rtol=0, atol=0.012)
