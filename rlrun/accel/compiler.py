@@ -24,18 +24,9 @@ def compiled(
     import torch._dynamo.config
 
     torch._dynamo.config.trace_autograd_ops = True
-    # graphs are kept by code object, and all losses come through one: with a copy each, a call
-    # need not look through the graphs of the other losses
-    own = FunctionType(
-        function.__code__.replace(),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
     options = _options(backend, graph, fallback_random=True)
     fast: Callable[[Any], Stepped] = torch.compile(
-        own, backend=backend, fullgraph=True, options=options
+        _own(function), backend=backend, fullgraph=True, options=options
     )
     return kept(fast) if graph == "cuda_graph" else fast
 
@@ -48,9 +39,24 @@ def compiled_steps(
 
     options = _options(backend, graph, fallback_random=False)
     fast: Callable[..., Any] = torch.compile(
-        function, backend=backend, fullgraph=True, options=options
+        _own(function), backend=backend, fullgraph=True, options=options
     )
     return kept(fast) if graph == "cuda_graph" else fast
+
+
+def _own(function: Any) -> FunctionType:
+    """Return a copy of a function with code of its own.
+
+    Graphs are kept by code object, and all losses come through one: with a copy each, a call need
+    not look through the graphs of the others, and each may be compiled anew as often.
+    """
+    return FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
 
 
 def kept(function: Callable[..., Any]) -> Callable[..., Any]:

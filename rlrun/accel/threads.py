@@ -16,7 +16,7 @@ import torch
 from rlrun.accel.operations import Operations
 from rlrun.algos.base import Algorithm
 from rlrun.data.control_groups import ROOT, groups, read
-from rlrun.nets.learner import Stepped, Learner, Transform
+from rlrun.nets.learner import Learner, Stepped, Transform
 
 Threads: TypeAlias = Literal["auto"] | int
 WORTH_THREADS = 100_000_000

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from rlrun.accel.compiler import compiled_steps, has_compiler
 from rlrun.build import build_parts
@@ -78,12 +79,65 @@ def test_generated_code_takes_the_same_steps(monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("algo", "env_id", "horizon"),
+    [
+        ("dqn", "CartPole-v1", 4),
+        ("pqn", "CartPole-v1", 64),
+        ("sac", "CartPole-v1", 1),
+        ("sac", "Pendulum-v1", 1),
+        ("td3", "Pendulum-v1", 1),
+        ("ddpg", "Pendulum-v1", 1),
+    ],
+)
+def test_what_explores_by_tensors_alone_is_one_graph(algo, env_id, horizon):
+    words = ("preset=none", "env.vectorization=torch", f"num_envs={ENVS}")
+    rhythm = ("algo.batch_size=80",) if algo == "pqn" else ("algo.learning_starts=20",)
+    rhythm += ("algo.train_freq=20",) if algo == "dqn" else ()
+    parts = build_parts(recipe(f"algo={algo}", f"env={env_id}", *words, *rhythm))
+    algorithm = parts.algorithm
+    collector = Collector(parts.env, algorithm.initial_carry, parts.device, 0)
+    assert algorithm.steady
+    assert collector.unrolls
+    collector.unroll(partial(compiled_steps, backend="aot_eager"))
+    act, actions = partial(algorithm.act, explore=True), []
+    for progress in (0.0, 0.5, 1.0):
+        algorithm.anneal(progress)
+        for _ in range(8):
+            fragment = collector.collect(act, algorithm.horizon)
+            actions.append(fragment.action.flatten().clone())
+            algorithm.update(fragment)
+    assert algorithm.horizon == horizon
+    assert torch.cat(actions).unique().numel() > 1
+    assert counters["graph_break"] == {}
+
+
+@pytest.mark.parametrize(("epsilon", "lowest", "highest"), [(0.0, 0.0, 0.0), (1.0, 0.4, 0.6)])
+def test_a_compiled_policy_hears_of_a_new_epsilon(epsilon, lowest, highest):
+    words = ("preset=none", "env.vectorization=torch", "algo.learning_starts=0")
+    parts = build_parts(recipe("algo=dqn", "env=CartPole-v1", *words))
+    policy = parts.algorithm.policy
+    with torch.no_grad():
+        policy.head.linear.weight.zero_()
+        policy.head.linear.bias.copy_(torch.tensor([1.0, 0.0]))
+    policy.warming = False
+    act = compiled_steps(lambda obs: policy.act(obs, (), True).action, backend="aot_eager")
+    obs = torch.zeros(1000, 4)
+    policy.rate = 0.5
+    assert 0.15 < act(obs).float().mean() < 0.35
+    policy.rate = epsilon
+    assert lowest <= act(obs).float().mean() <= highest
+    policy.rate, policy.warming = 0.0, True
+    assert 0.4 < act(obs).float().mean() < 0.6
+
+
 def test_what_draws_at_every_step_or_remembers_does_not_unroll():
     torchy = ("preset=none", "env.vectorization=torch", "num_envs=4")
     for words in (
         ("algo=ppo", "env=FrozenLake-v1", *torchy),
         ("algo=ppo", "env=CartPole-v1", "network=gru", *torchy),
         ("algo=ppo", "env=CartPole-v1", "preset=none", "env.vectorization=sync"),
+        ("algo=td3", "env=Pendulum-v1", "algo.action_noise=ornstein_uhlenbeck", *torchy),
     ):
         parts = build_parts(recipe(*words))
         collector = Collector(parts.env, parts.algorithm.initial_carry, parts.device, 0)

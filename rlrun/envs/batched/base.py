@@ -1,7 +1,6 @@
 """What all batched environments share: time limits, resets in the same step, random numbers."""
 
 from abc import ABC, abstractmethod
-from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -14,6 +13,7 @@ from rlrun.envs.spaces import adapt_obs_space
 from rlrun.types import ActFn, EnvSpec, Fragment, Obs, Step, TabularModel
 
 LIMIT = 2**62  # steps of an environment that has no time limit
+POOL = 1024  # first states drawn at once
 
 
 class Dynamics(ABC):
@@ -107,11 +107,21 @@ class BatchedEnv:
         an episode ends there or not, so the random numbers are others than those of `step`.
         """
         count, dynamics = self.spec.num_envs, self._dynamics
-        function = transform(partial(_steps, act, dynamics, self._limit))
+        limit = self._limit
+
+        def function(*tensors: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+            return _steps(act, dynamics, limit, *tensors)
+
+        fast = transform(function)
+        times = max(POOL // (steps * count), 1)
+        pool: list[Tensor] = []
 
         def unrolled(obs: Obs) -> tuple[Fragment, Obs]:
-            fresh = dynamics.draw(steps * count, self._generator).unflatten(0, (steps, count))
-            columns, obs, self._state, self._age = function(obs, self._state, self._age, fresh)
+            if not pool:  # for many calls at once, as a draw costs the same for one or a thousand
+                fresh = dynamics.draw(times * steps * count, self._generator)
+                pool.extend(fresh.unflatten(0, (times, steps, count)).unbind(0))
+            first = pool.pop()
+            columns, obs, self._state, self._age = fast(obs, self._state, self._age, first)
             return Fragment(*columns, (), {}), obs  # type: ignore[call-arg]
 
         return unrolled
