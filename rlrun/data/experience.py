@@ -85,18 +85,14 @@ class Experience:
 
     def absorb(self, fragment: Fragment) -> Iterator[Batch]:
         """Store a fragment, and yield a batch for each gradient step that is due."""
-        for drawn in self.draws(fragment):
-            for batch in drawn.split(self._config.batch_size):
-                self.updates += 1
-                yield batch
-
-    def draws(self, fragment: Fragment) -> Iterator[Batch]:
-        """Store a fragment, and yield what is due in large batches, to be split."""
         self.replay.add(fragment)
         due = self._steps if self.warm and self.replay.ready else 0
         while due > 0:
             count = min(due, self._together)
-            yield self.replay.sample(count * self._config.batch_size)
+            drawn = self.replay.sample(count * self._config.batch_size)
+            for batch in [drawn] if count == 1 else drawn.split(self._config.batch_size):
+                self.updates += 1
+                yield batch
             due -= count
 
     def state_dict(self) -> dict[str, Any]:

@@ -42,8 +42,6 @@ class Batch(NamedTuple):
 
     def split(self, size: int) -> list["Batch"]:
         """Return batches of `size` draws, without copying."""
-        if len(self.reward) == size:
-            return [self]
         columns = [chunks(column, size) for column in self]
         return [Batch(*parts) for parts in zip(*columns, strict=True)]
 
