@@ -25,11 +25,11 @@ def train(run: Experiment) -> Evaluation | None:
     act = partial(run.algorithm.act, explore=True)
     while not run.finished():
         run.algorithm.anneal(run.clock.progress)
-        fragment = run.collector.collect(act, run.algorithm.horizon)
         try:
+            fragment = run.collector.collect(act, run.algorithm.horizon)
             metrics = run.algorithm.update(fragment)
         except CompilingStopped:
-            break  # before the first step of this update: what it had collected is dropped
+            break  # the clock stands before this fragment, of which little or nothing is learned
         run.clock.advance(fragment)
         tend(run, metrics)
     return finish(run)

@@ -81,7 +81,7 @@ class Watched:
 class Told:
     """An algorithm with one learner that counts what it is told."""
 
-    steady = True
+    steady, runner = True, "sync"
 
     def __init__(self) -> None:
         self.learner = Learner([torch.nn.Parameter(torch.zeros(2))])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from rlrun.accel import bias
 from rlrun.accel.bias import BiasAfterProduct, aten
 
 
@@ -40,17 +41,28 @@ def test_a_product_and_an_addition_are_the_same(function, shapes, product):
     torch.testing.assert_close(traced(*given), function(*given))
 
 
-def test_what_scales_its_bias_or_lies_elsewhere_stays_whole():
+@pytest.mark.parametrize(
+    ("function", "device", "dtype"),
+    [
+        (scaled, "cpu", torch.float32),
+        (linear, "meta", torch.float32),
+        (linear, "cpu", torch.bfloat16),
+    ],
+)
+def test_what_scales_its_bias_or_lies_elsewhere_or_rounds_stays_whole(function, device, dtype):
     given = [torch.randn(3), torch.randn(2, 4), torch.randn(4, 3)]
-    for function, device in ((scaled, "cpu"), (linear, "meta")):
-        traced = make_fx(function)(*(tensor.to(device) for tensor in given))
-        for node in traced.graph.nodes:
-            if device == "meta":
-                node.meta["val"] = torch.empty(2, 3, device=device)
-        before = targets(traced.graph)
-        BiasAfterProduct()(traced.graph)
-        assert targets(traced.graph) == before
+    traced = make_fx(function)(*(tensor.to(device, dtype) for tensor in given))
+    for node in traced.graph.nodes:
+        node.meta["val"] = torch.empty(2, 3, device=device, dtype=dtype)
+    before = targets(traced.graph)
+    BiasAfterProduct()(traced.graph)
+    assert targets(traced.graph) == before
 
 
-def test_the_compilers_cache_knows_this_file():
-    assert BiasAfterProduct().uuid() == BiasAfterProduct().uuid()
+def test_the_compilers_cache_knows_this_file(monkeypatch, tmp_path):
+    known = BiasAfterProduct().uuid()
+    assert known == BiasAfterProduct().uuid() != None  # noqa: E711 - of None nothing is cached
+    changed = tmp_path / "bias.py"
+    changed.write_text("")
+    monkeypatch.setattr(bias, "__file__", str(changed))
+    assert BiasAfterProduct().uuid() != known

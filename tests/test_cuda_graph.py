@@ -20,7 +20,7 @@ def asked(monkeypatch):
     """Return the options that the compiler is given, call by call; it compiles nothing."""
     found: list[dict] = []
 
-    def compile_(function, *, backend, fullgraph, options):
+    def compile_(function, *, backend, fullgraph, options, dynamic=None):
         found.append(options)
         assert (backend, fullgraph) == ("inductor", True)
         torch._TorchCompileInductorWrapper("default", options, None)  # refuses unknown ones

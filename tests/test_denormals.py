@@ -10,9 +10,10 @@ from tests.recipes import recipe
 
 @pytest.fixture
 def slow_arithmetic():
+    flushed = bool(torch.full((8,), 1e-30).mul(1e-10).eq(0).all())
     torch.set_flush_denormal(False)
     yield
-    torch.set_flush_denormal(False)
+    torch.set_flush_denormal(flushed)
 
 
 def decayed(steps: int) -> torch.Tensor:

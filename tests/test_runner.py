@@ -235,20 +235,22 @@ def test_a_logger_that_does_not_start_is_left_out(tmp_path, monkeypatch):
     assert "logger tensorboard did not start and is off: no login" in said
 
 
-def test_a_signal_while_the_compiler_works_does_not_wait_for_it(tmp_path):
+@pytest.mark.parametrize("where", ["collect", "update"])
+def test_a_signal_while_the_compiler_works_does_not_wait_for_it(where, tmp_path):
     compiler = {"__name__": "torch._dynamo.convert_frame", "kill": os.kill}
     text = "def compile(*words):\n try:\n  kill(*words)\n except Exception:\n  pass\n return 5\n"
     exec(text, compiler)
     with experiment(tmp_path / "run", short(save_every=0, eval_every=0)) as run:
-        update, calls, compiled = run.algorithm.update, [], []
+        owner = run.collector if where == "collect" else run.algorithm
+        original, calls, compiled = getattr(owner, where), [], []
 
-        def stop_in_the_third(fragment):
+        def stop_in_the_third(*given):
             calls.append(1)
             if len(calls) == 3:
                 compiled.append(compiler["compile"](os.getpid(), signal.SIGINT))
-            return update(fragment)
+            return original(*given)
 
-        run.algorithm.update = stop_in_the_third
+        setattr(owner, where, stop_in_the_third)
         with stop_on_signals(run):
             assert train(run) is None
         assert run.stop_signal == signal.SIGINT

@@ -1,6 +1,6 @@
 """Compiles what learners differentiate and what collecting repeats: no algorithm knows of it.
 
-Loss and gradient become one graph; so do several steps of policy and environment, where the
+A gradient step becomes one graph; so do several steps of policy and environment, where the
 environments are tensors themselves. A compiler takes seconds before it saves the first microsecond,
 so `auto` asks for it only where many gradient steps lie ahead.
 """
@@ -54,10 +54,14 @@ class Accelerator:
         self._learners = [part for part in parts if isinstance(part, Learner)]
         if any(isinstance(part, Module) and remembers(part) for part in parts):
             self._learners = []  # how a history falls into episodes is new at every call
+        if algorithm.runner == "async":
+            self._learners = []  # they learn in processes of their own
         self._begun: tuple[float, int] | None = None
         self._undecided = mode == "auto" and bool(self._learners) and has_compiler()
         self._unrolls &= mode != "off" and has_compiler()
         self._asked = mode in ("compile", "cuda_graph")
+        if self._asked and not self._learners and not self._unrolls:
+            say("accel   nothing to compile: see docs/performance.md")
         if threads is None:
             self._obey()
 

@@ -15,12 +15,12 @@ PRODUCTS = {aten.addmm.default: aten.mm.default, aten.baddbmm.default: aten.bmm.
 
 
 class BiasAfterProduct(CustomGraphPass):
-    """Splits each product with a bias into a product and an addition; on GPUs they stay whole."""
+    """Splits each product with a bias into a product and an addition."""
 
     def __call__(self, graph: torch.fx.Graph) -> None:
         """Rewrite the graph in place."""
         for node in list(graph.nodes):
-            if node.target not in PRODUCTS or node.kwargs or not on_cpu(node):
+            if node.target not in PRODUCTS or node.kwargs or not fitting(node):
                 continue
             bias, one, other = node.args
             with graph.inserting_before(node):
@@ -35,7 +35,12 @@ class BiasAfterProduct(CustomGraphPass):
         return get_hash_for_files((__file__,))
 
 
-def on_cpu(node: torch.fx.Node) -> bool:
-    """Say whether a node's result lies in a processor's memory."""
+def fitting(node: torch.fx.Node) -> bool:
+    """Say whether a node's result is float32 in a processor's memory.
+
+    In bfloat16 a product is rounded before the bias is added to it, so the sum would be another.
+    """
     value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) and value.device.type == "cpu"
+    if not isinstance(value, torch.Tensor):
+        return False
+    return value.device.type == "cpu" and value.dtype == torch.float32

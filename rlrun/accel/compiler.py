@@ -34,12 +34,15 @@ def compiled(
 def compiled_steps(
     function: Any, backend: str = "inductor", graph: Graph = "compile"
 ) -> Callable[..., Any]:
-    """Return `function` as one compiled graph, with random numbers of the compiler's own."""
+    """Return `function` as one compiled graph, with random numbers of the compiler's own.
+
+    Its tensors keep their shapes.
+    """
     import torch
 
     options = _options(backend, graph, fallback_random=False)
     fast: Callable[..., Any] = torch.compile(
-        _own(function), backend=backend, fullgraph=True, options=options
+        _own(function), backend=backend, fullgraph=True, dynamic=False, options=options
     )
     return kept(fast) if graph == "cuda_graph" else fast
 

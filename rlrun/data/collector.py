@@ -1,8 +1,9 @@
 """Drives a policy through environments and hands out fragments.
 
 The collector owns the stepping state: the observation to act on, the policy's carry and the
-statistics of unfinished episodes. Its buffers are allocated once and written in place; the true
-successor costs a copy only where an episode ended, elsewhere it is the next row.
+statistics of unfinished episodes. Step by step its buffers are allocated once and written in place;
+the true successor costs a copy only where an episode ended, elsewhere it is the next row. Several
+steps as one function give fresh tensors, which are handed on.
 """
 
 from collections import deque
@@ -48,6 +49,8 @@ class Collector:
     def unroll(self, transform: Transform) -> None:
         """From now on take steps that way, through `transform`, such as a compiler."""
         self._transform = transform
+        # no tensor of inference mode any more, for which a compiler makes a graph of its own
+        self._obs = map_obs(torch.clone, self._obs)
 
     def collect(self, act: ActFn, horizon: int) -> Fragment:
         """Take `horizon` steps in every environment; the fragment is valid until the next call.
@@ -195,7 +198,7 @@ class EpisodeStatistics:
         self._lengths: deque[int] = deque(maxlen=STATISTICS_WINDOW)
 
     def absorb(self, reward: Tensor, done: Tensor) -> None:
-        """Take in a fragment's `[T, N]` rewards and ends; cost grows with the episodes ended.
+        """Take in a fragment's `[T, N]` rewards and ends.
 
         Raises Diverged where a reward is not finite: nothing can be learned from it.
         """

@@ -42,15 +42,34 @@ class Actor(nn.Module):
     `warming` travels with the weights, so that a loaded policy explores as it did when saved.
     """
 
+    cold: Tensor
+
     def __init__(self) -> None:
         super().__init__()
-        self.warming = True
+        self._warming = True
+        self.register_buffer("cold", torch.tensor(True), persistent=False)
+
+    @property
+    def warming(self) -> bool:
+        """Whether it acts at random."""
+        return self._warming
+
+    @warming.setter
+    def warming(self, warming: bool) -> None:
+        if warming != self._warming:
+            self._warming = warming
+            self.cold.fill_(warming)  # for a compiled `act`, which would hold on to a flag
 
     def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
         """Choose actions for observations `[N, ...]`."""
-        if explore and self.warming:
-            return Decision(self.draw_uniformly(len(leaves(obs)[0])), carry)
-        return Decision(*self.decide(obs, carry, explore))
+        compiling = torch.compiler.is_compiling()
+        if not explore or not (compiling or self._warming):
+            return Decision(*self.decide(obs, carry, explore))
+        drawn = self.draw_uniformly(len(leaves(obs)[0]))
+        if not compiling:
+            return Decision(drawn, carry)
+        action, carry = self.decide(obs, carry, explore)
+        return Decision(torch.where(self.cold, drawn, action), carry)
 
     @abstractmethod
     def draw_uniformly(self, count: int) -> Tensor:
@@ -70,7 +89,7 @@ class Actor(nn.Module):
 
     def get_extra_state(self) -> bool:
         """Return what a checkpoint holds besides the weights."""
-        return self.warming
+        return self._warming
 
     def set_extra_state(self, state: Any) -> None:
         """Take it back."""

@@ -64,7 +64,8 @@ class Learner:
         """Take one step down the gradient of `loss_fn(batch)`; return its metrics.
 
         Raises Diverged, before any parameter changes, when the gradient is not finite. On CUDA,
-        where knowing that would mean waiting, it is taken as 0 and found when the metrics are read.
+        where knowing that would mean waiting, it is taken as 0, or compiled not taken at all, and
+        found when the metrics are read.
         """
         if self._transform is None:
             _, (loss, norm, metrics) = self._step(loss_fn, batch)

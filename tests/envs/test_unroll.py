@@ -4,12 +4,12 @@ from functools import partial
 
 import pytest
 import torch
-from torch._dynamo.utils import counters
 
 from rlrun.accel.compiler import compiled_steps, has_compiler
 from rlrun.build import build_parts
 from rlrun.data import collector as collecting
 from rlrun.data.collector import Collector
+from rlrun.envs.batched import base as batched
 from tests.recipes import recipe
 
 ENVS, HORIZON = 5, 48
@@ -90,7 +90,8 @@ def test_generated_code_takes_the_same_steps(monkeypatch):
         ("ddpg", "Pendulum-v1", 1),
     ],
 )
-def test_what_explores_by_tensors_alone_is_one_graph(algo, env_id, horizon):
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_explores_by_tensors_alone_is_one_graph(begun, algo, env_id, horizon):
     words = ("preset=none", "env.vectorization=torch", f"num_envs={ENVS}")
     rhythm = ("algo.batch_size=80",) if algo == "pqn" else ("algo.learning_starts=20",)
     rhythm += ("algo.train_freq=20",) if algo == "dqn" else ()
@@ -99,8 +100,16 @@ def test_what_explores_by_tensors_alone_is_one_graph(algo, env_id, horizon):
     collector = Collector(parts.env, algorithm.initial_carry, parts.device, 0)
     assert algorithm.steady
     assert collector.unrolls
-    collector.unroll(partial(compiled_steps, backend="aot_eager"))
     act, actions = partial(algorithm.act, explore=True), []
+    if begun:  # as with accel=auto, after some steps of the other kind
+        collector.collect(act, algorithm.horizon)
+    found = []
+
+    def noted(graph, given):
+        found.append(given)
+        return graph
+
+    collector.unroll(partial(compiled_steps, backend=noted))
     for progress in (0.0, 0.5, 1.0):
         algorithm.anneal(progress)
         for _ in range(8):
@@ -109,7 +118,32 @@ def test_what_explores_by_tensors_alone_is_one_graph(algo, env_id, horizon):
             algorithm.update(fragment)
     assert algorithm.horizon == horizon
     assert torch.cat(actions).unique().numel() > 1
-    assert counters["graph_break"] == {}
+    assert len(found) == 1
+
+
+def test_first_states_are_never_used_twice(monkeypatch):
+    monkeypatch.setattr(batched, "POOL", 4 * ENVS)
+    words = ("preset=none", "env.vectorization=torch", f"num_envs={ENVS}", "algo.batch_size=5")
+    parts = build_parts(recipe("algo=ppo", "env=CartPole-v1", *words))
+    seen = []
+
+    def watched(function):
+        def call(obs, state, age, fresh):
+            seen.append(fresh.clone())
+            return function(obs, state, age, fresh)
+
+        return call
+
+    parts.env.reset(0)
+    unrolled = parts.env.unroll(partial(parts.algorithm.act, explore=True), 2, watched)
+    obs = parts.env.reset(0)
+    for _ in range(5):  # more than the two of one draw
+        _, obs = unrolled(obs)
+    first = torch.stack(seen).flatten(0, 2)
+    assert len(first.unique(dim=0)) == len(first) == 5 * 2 * ENVS
+    obs = parts.env.reset(0)
+    unrolled(obs)
+    assert torch.equal(seen[-1], seen[0])  # a reset with a seed begins anew
 
 
 @pytest.mark.parametrize(("epsilon", "lowest", "highest"), [(0.0, 0.0, 0.0), (1.0, 0.4, 0.6)])

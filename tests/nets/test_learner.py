@@ -1,7 +1,10 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
+from rlrun.accel.compiler import compiled
 from rlrun.checkpoint import join_state, split_state
 from rlrun.nets.learner import Learner, flatten, mean_metrics
 from rlrun.types import Diverged
@@ -62,10 +65,16 @@ def test_flat_steps_equal_those_of_plain_torch(kind, max_grad_norm):
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.5])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e38])
-def test_a_gradient_that_is_not_finite_stops_before_anything_moves(bad, max_grad_norm):
+@pytest.mark.parametrize("kind", ["adam", "rmsprop"])
+@pytest.mark.parametrize("backend", [None, "aot_eager"])
+def test_a_gradient_that_is_not_finite_stops_before_anything_moves(
+    bad, max_grad_norm, kind, backend
+):
     net = network()
-    learner = Learner(net.parameters(), max_grad_norm=max_grad_norm)
+    learner = Learner(net.parameters(), optimizer=kind, max_grad_norm=max_grad_norm)
     learned(learner, net, data())
+    if backend is not None:
+        learner.transform(partial(compiled, backend=backend))
     before, _ = split_state({"net": net.state_dict(), "optimizer": learner.state_dict()})
 
     def loss(batch):

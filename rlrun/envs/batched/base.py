@@ -64,6 +64,7 @@ class BatchedEnv:
         self._dynamics, self._limit = dynamics, LIMIT if limit is None else limit
         self._generator = torch.Generator(dynamics.device)
         self._state = torch.empty(0)
+        self._pool: list[Tensor] = []
         self._age = torch.zeros(num_envs, dtype=torch.int64, device=dynamics.device)
         self.spec = EnvSpec(
             name, num_envs, dynamics.obs_space, dynamics.action_space, dynamics.model
@@ -72,6 +73,7 @@ class BatchedEnv:
     def reset(self, seed: int) -> Tensor:
         """Start an episode in every environment."""
         self._generator.manual_seed(seed)
+        self._pool.clear()
         self._state = self._dynamics.draw(self.spec.num_envs, self._generator)
         self._age = torch.zeros_like(self._age)
         return self._dynamics.observe(self._state)
@@ -113,8 +115,9 @@ class BatchedEnv:
             return _steps(act, dynamics, limit, *tensors)
 
         fast = transform(function)
-        times = max(POOL // (steps * count), 1)
-        pool: list[Tensor] = []
+        times, pool = max(POOL // (steps * count), 1), self._pool
+        pool.clear()
+        self._state, self._age = self._state.clone(), self._age.clone()  # as the collector does
 
         def unrolled(obs: Obs) -> tuple[Fragment, Obs]:
             if not pool:  # for many calls at once, as a draw costs the same for one or a thousand
