@@ -12,7 +12,7 @@ from rlrun.accel.accelerator import Accelerator
 from rlrun.accel.allocator import keep_freed_memory
 from rlrun.accel.denormals import flush_denormals
 from rlrun.accel.precision import learn_in
-from rlrun.accel.threads import at_first, choice
+from rlrun.accel.threads import Threads, at_first, choice
 from rlrun.algos.base import Algorithm, Setting
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
@@ -40,9 +40,7 @@ class Parts:
 def build_parts(recipe: Recipe) -> Parts:
     """Build environments and algorithm from the seed. Raises ConfigError for what cannot be."""
     run = recipe.run
-    torch.set_num_threads(at_first(run.threads))
-    keep_freed_memory()
-    flush_denormals()
+    _tune_process(run.threads)
     torch.manual_seed(run.seed)
     device, reason = choose_device(run.device.name, obs_space_of(run.env))
     env = make_vec_env(run.env, run.num_envs, device)
@@ -53,6 +51,13 @@ def build_parts(recipe: Recipe) -> Parts:
         env.close()
         raise
     return Parts(env, algorithm, device, reason)
+
+
+def _tune_process(threads: Threads) -> None:
+    """Set what is a process's own: its threads, its memory, its arithmetic."""
+    torch.set_num_threads(at_first(threads))
+    keep_freed_memory()
+    flush_denormals()
 
 
 def build_algorithm(recipe: Recipe, spec: EnvSpec, device: torch.device) -> Algorithm:
@@ -113,9 +118,7 @@ def build_worker(recipe: Recipe, resumes: int, index: int) -> tuple[Algorithm, C
     """Build what one of several processes learns with: one environment, its own random numbers."""
     run = recipe.run
     words = np.random.SeedSequence([run.seed, 2, resumes, index]).generate_state(2)
-    torch.set_num_threads(at_first(run.threads))
-    keep_freed_memory()
-    flush_denormals()
+    _tune_process(run.threads)
     torch.manual_seed(int(words[0]))
     device, _ = choose_device(run.device.name, obs_space_of(run.env))
     env = make_vec_env(run.env, 1, device)

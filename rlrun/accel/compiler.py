@@ -20,15 +20,7 @@ def compiled(
     function: Any, backend: str = "inductor", graph: Graph = "compile"
 ) -> Callable[[Any], Stepped]:
     """Return `function` as one compiled graph that draws the same random numbers."""
-    import torch
-    import torch._dynamo.config
-
-    torch._dynamo.config.trace_autograd_ops = True
-    options = _options(backend, graph, fallback_random=True)
-    fast: Callable[[Any], Stepped] = torch.compile(
-        _own(function), backend=backend, fullgraph=True, options=options
-    )
-    return kept(fast) if graph == "cuda_graph" else fast
+    return _compile(function, backend, graph, fallback_random=True)
 
 
 def compiled_steps(
@@ -38,11 +30,24 @@ def compiled_steps(
 
     Its tensors keep their shapes.
     """
-    import torch
+    return _compile(function, backend, graph, fallback_random=False, dynamic=False)
 
-    options = _options(backend, graph, fallback_random=False)
+
+def _compile(
+    function: Any,
+    backend: str,
+    graph: Graph,
+    *,
+    fallback_random: bool,
+    dynamic: bool | None = None,
+) -> Callable[..., Any]:
+    import torch
+    import torch._dynamo.config
+
+    torch._dynamo.config.trace_autograd_ops = True
+    options = _options(backend, graph, fallback_random=fallback_random)
     fast: Callable[..., Any] = torch.compile(
-        _own(function), backend=backend, fullgraph=True, dynamic=False, options=options
+        _own(function), backend=backend, fullgraph=True, dynamic=dynamic, options=options
     )
     return kept(fast) if graph == "cuda_graph" else fast
 

@@ -39,7 +39,7 @@ class Collector:
         self._statistics = EpisodeStatistics(self._num_envs, env.spec.name)
         self._buffers: Buffers | None = None
         self._transform: Transform | None = None
-        self._unrolled: tuple[ActFn, int, Unrolled] | None = None
+        self._unrolled: tuple[ActFn, int, int, Unrolled] | None = None
 
     @property
     def unrolls(self) -> bool:
@@ -95,10 +95,12 @@ class Collector:
         """Do as `_fill` does, several steps at a time."""
         if self._unrolled is None or self._unrolled[:2] != (act, horizon):
             assert isinstance(self.env, Unrollable)
-            unrolled = self.env.unroll(act, _stride(horizon), transform)
-            self._unrolled = (act, horizon, unrolled)
-        unrolled, obs, parts = self._unrolled[2], self._obs, []
-        for _ in range(horizon // _stride(horizon)):
+            stride = _stride(horizon)
+            unrolled = self.env.unroll(act, stride, transform)
+            self._unrolled = (act, horizon, horizon // stride, unrolled)
+        _, _, times, unrolled = self._unrolled
+        obs, parts = self._obs, []
+        for _ in range(times):
             part, obs = unrolled(obs)
             parts.append(part)
         self._obs = self._place(obs)

@@ -21,6 +21,7 @@ from rlrun.nets.critics import ChoiceCritics
 from rlrun.nets.heads import POLICY_GAIN, ActionHead, StateDependentHead
 from rlrun.nets.layers import orthogonal
 from rlrun.nets.torso import Network
+from rlrun.nets.warming import WarmingPolicy
 from rlrun.types import Carry, Decision, EnvSpec, Obs, leaves
 
 LOG_STD_RANGE = (-20.0, 2.0)  # Haarnoja et al.'s code: wide enough to be met by mistakes only
@@ -36,34 +37,19 @@ class NoiseConfig:
     noise_dt: float = option("time of one step of ornstein_uhlenbeck", above=0)
 
 
-class Actor(nn.Module):
+class Actor(WarmingPolicy):
     """What acts: at random while `warming`, then as it has learned.
 
     `warming` travels with the weights, so that a loaded policy explores as it did when saved.
     """
 
-    cold: Tensor
-
     def __init__(self) -> None:
-        super().__init__()
-        self._warming = True
-        self.register_buffer("cold", torch.tensor(True), persistent=False)
-
-    @property
-    def warming(self) -> bool:
-        """Whether it acts at random."""
-        return self._warming
-
-    @warming.setter
-    def warming(self, warming: bool) -> None:
-        if warming != self._warming:
-            self._warming = warming
-            self.cold.fill_(warming)  # for a compiled `act`, which would hold on to a flag
+        super().__init__(warming=True)
 
     def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
         """Choose actions for observations `[N, ...]`."""
         compiling = torch.compiler.is_compiling()
-        if not explore or not (compiling or self._warming):
+        if not explore or not (compiling or self.warming):
             return Decision(*self.decide(obs, carry, explore))
         drawn = self.draw_uniformly(len(leaves(obs)[0]))
         if not compiling:
@@ -89,7 +75,7 @@ class Actor(nn.Module):
 
     def get_extra_state(self) -> bool:
         """Return what a checkpoint holds besides the weights."""
-        return self._warming
+        return self.warming
 
     def set_extra_state(self, state: Any) -> None:
         """Take it back."""

@@ -5,13 +5,14 @@ from typing import Any, Literal
 
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlrun.config import ConfigError, Problem, option
 from rlrun.functional.exploration import random_or_best, sample_boltzmann
 from rlrun.functional.schedules import Schedule
 from rlrun.nets.q_heads import QHead
 from rlrun.nets.torso import Network
+from rlrun.nets.warming import WarmingPolicy
 from rlrun.types import Carry, Decision, EnvSpec, Obs, Seen, leaves
 
 
@@ -47,7 +48,7 @@ class QHeadConfig:
     v_max: float = option("return of the last atom of c51")
 
 
-class QNetwork(nn.Module):
+class QNetwork(WarmingPolicy):
     """Torso and head; `forward` gives what is learned, `mean` the action values `[B, A]` in it.
 
     Without a `head` it is action values that are learned. `rate` is the epsilon or temperature of
@@ -65,15 +66,14 @@ class QNetwork(nn.Module):
         network: Network,
         head: QHeadConfig | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(warming=False)
         assert isinstance(spec.action_space, spaces.Discrete)
         self.actions = int(spec.action_space.n)
         self.boltzmann = exploration.exploration == "boltzmann"
         self.schedule = exploration.rate()
         self.steady = not self.boltzmann
-        self.register_buffer("epsilon", torch.zeros(()), persistent=False)
-        self._rate, self._warming = self.schedule(0.0), False
-        self._set_epsilon()
+        self._rate = self.schedule(0.0)
+        self.register_buffer("epsilon", torch.tensor(self._rate), persistent=False)
         self.kind = "none" if head is None else head.distributional
         dueling, noisy = (False, False) if head is None else (head.dueling, head.noisy)
         atoms = 0 if head is None or self.kind == "none" else head.n_atoms
@@ -87,28 +87,13 @@ class QNetwork(nn.Module):
 
     @property
     def rate(self) -> float:
-        """The epsilon or the temperature."""
+        """The epsilon or the temperature; `epsilon` is the same as a tensor."""
         return self._rate
 
     @rate.setter
     def rate(self, rate: float) -> None:
         self._rate = rate
-        self._set_epsilon()
-
-    @property
-    def warming(self) -> bool:
-        """Whether it acts at random."""
-        return self._warming
-
-    @warming.setter
-    def warming(self, warming: bool) -> None:
-        if warming != self._warming:
-            self._warming = warming
-            self._set_epsilon()
-
-    def _set_epsilon(self) -> None:
-        """Keep as a tensor what a compiled `act` must not hold as a number."""
-        self.epsilon.fill_(1.0 if self._warming else self._rate)
+        self.epsilon.fill_(rate)
 
     def forward(self, obs: Seen, noisy: bool = True) -> Tensor:
         """Return action values `[B, A]`, logits of the atoms or quantiles `[B, A, K]`.
@@ -130,18 +115,20 @@ class QNetwork(nn.Module):
 
     def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
         """Explore, or take the best action, for observations `[N, ...]`."""
-        compiling = torch.compiler.is_compiling()  # an epsilon of 1 is warming up as well
-        if explore and not compiling and self._warming and not carry:
+        compiling = torch.compiler.is_compiling()
+        if explore and self.warming and not compiling and not carry:
             return Decision(self._any_action(obs))
         features, carry = self.torso.step(obs, carry)
         q = self.mean(self.head(features, explore))
         if not explore:
             return Decision(q.argmax(1), carry)
         if self.boltzmann:
-            if self._warming:
-                return Decision(self._any_action(obs), carry)
-            return Decision(sample_boltzmann(q, self._rate, "first"), carry)
-        return Decision(random_or_best(q, self.epsilon), carry)
+            action = sample_boltzmann(q, self._rate, "first")
+        else:
+            action = random_or_best(q, self.epsilon)
+        if compiling or self.warming:
+            action = torch.where(self.cold, self._any_action(obs), action)
+        return Decision(action, carry)
 
     def initial_carry(self, num_envs: int) -> Carry:
         """Return what the network remembers at an episode's start."""
@@ -153,7 +140,7 @@ class QNetwork(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return how it explores, which a checkpoint holds besides the weights."""
-        return {"rate": self._rate, "warming": self._warming}
+        return {"rate": self.rate, "warming": self.warming}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take that back."""
