@@ -115,8 +115,8 @@ class QNetwork(WarmingPolicy):
 
     def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
         """Explore, or take the best action, for observations `[N, ...]`."""
-        compiling = torch.compiler.is_compiling()
-        if explore and self.warming and not compiling and not carry:
+        compiling = torch.compiler.is_compiling()  # asked first: a graph would hold on to the flag
+        if explore and not compiling and self.warming and not carry:
             return Decision(self._any_action(obs))
         features, carry = self.torso.step(obs, carry)
         q = self.mean(self.head(features, explore))
