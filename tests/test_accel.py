@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from rlrun.accel import accelerator, compiler
-from rlrun.accel.accelerator import WORTH_COMPILING, WORTH_UNROLLING, Accelerator
-from rlrun.accel.compiler import check_accel, compiled
+from rlrun.accel.accelerator import WORTH_ACTING, WORTH_COMPILING, Accelerator
+from rlrun.accel.ahead import Ahead, interpreted
+from rlrun.accel.compiler import ahead, check_accel, compiled
 from rlrun.build import build_parts
 from rlrun.config import ConfigError
 from rlrun.data.collector import Collector
@@ -18,13 +19,21 @@ from tests.recipes import ALGORITHMS, changed
 UPDATES = 6
 
 
-def learned(name: str, backend: str | None, **algo) -> list[torch.Tensor]:
+def traced(function):
+    """The way of a CPU, but for its machine code."""
+    return Ahead(function, interpreted, {})
+
+
+WAYS = {"a CPU's": traced, "a GPU's": partial(compiled, backend="aot_eager")}
+
+
+def learned(name: str, way, **algo) -> list[torch.Tensor]:
     """Return the parameters of every learner after some updates."""
     parts = build_parts(changed(fitting(name), algo))
     algorithm = parts.algorithm
     learners = [part for part in algorithm.parts().values() if isinstance(part, Learner)]
-    for learner in learners if backend else ():
-        learner.transform(partial(compiled, backend=backend))
+    for learner in learners if way else ():
+        learner.transform(way)
     collector = Collector(parts.env, algorithm.initial_carry, parts.device, 0)
     act = partial(algorithm.act, explore=True)
     torch.manual_seed(0)
@@ -38,9 +47,9 @@ def learned(name: str, backend: str | None, **algo) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_one_graph_equals_eager(name):
-    eager, traced = learned(name, None), learned(name, "aot_eager")
-    for one, other in zip(eager, traced, strict=True):
+@pytest.mark.parametrize("way", WAYS)
+def test_one_graph_equals_eager(way, name):
+    for one, other in zip(learned(name, None), learned(name, WAYS[way]), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
@@ -52,18 +61,20 @@ def test_one_graph_equals_eager(name):
         {"use_sde": True},
     ],
 )
-def test_switches_equal_eager(options):
+@pytest.mark.parametrize("way", WAYS)
+def test_switches_equal_eager(way, options):
     name = "sac" if "use_sde" in options else "dqn"
-    eager, traced = learned(name, None, **options), learned(name, "aot_eager", **options)
-    for one, other in zip(eager, traced, strict=True):
+    eager, graph = learned(name, None, **options), learned(name, WAYS[way], **options)
+    for one, other in zip(eager, graph, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(not compiler.has_compiler(), reason="needs a C++ compiler")
 def test_generated_code_equals_eager():
-    torch.testing.assert_close(
-        learned("ppo", None)[0], learned("ppo", "inductor")[0], rtol=1e-4, atol=1e-5
-    )
+    for way in (ahead, compiled):
+        torch.testing.assert_close(
+            learned("ppo", None)[0], learned("ppo", way)[0], rtol=1e-4, atol=1e-5
+        )
 
 
 class Watched:
@@ -71,10 +82,10 @@ class Watched:
 
     device = torch.device("cpu")
 
-    def __init__(self, able: bool = True) -> None:
-        self.unrolls, self.told = able, 0
+    def __init__(self, able: bool = True, forgets: bool = False) -> None:
+        self.unrolls, self.forgets, self.told = able, forgets, 0
 
-    def unroll(self, transform) -> None:
+    def transform(self, transform) -> None:
         self.told += 1
 
 
@@ -125,11 +136,11 @@ def test_auto_compiles_where_much_work_lies_ahead(
 @pytest.mark.parametrize(
     ("mode", "able", "steady", "steps", "progress", "expected"),
     [
-        ("auto", True, True, 2 * WORTH_UNROLLING, 0.5, True),
-        ("auto", True, True, 2 * WORTH_UNROLLING - 2, 0.5, False),
-        ("auto", False, True, 9 * WORTH_UNROLLING, 0.0, False),
-        ("auto", True, False, 9 * WORTH_UNROLLING, 0.0, False),
-        ("off", True, True, 9 * WORTH_UNROLLING, 0.0, False),
+        ("auto", True, True, 2 * WORTH_ACTING, 0.5, True),
+        ("auto", True, True, 2 * WORTH_ACTING - 2, 0.5, False),
+        ("auto", False, True, 9 * WORTH_ACTING, 0.0, False),
+        ("auto", True, False, 9 * WORTH_ACTING, 0.0, False),
+        ("off", True, True, 9 * WORTH_ACTING, 0.0, False),
         ("compile", True, True, 0, 0.0, True),
         ("compile", False, True, 0, 0.0, False),
     ],
@@ -150,7 +161,7 @@ def test_without_a_compiler_auto_stays_eager_and_compile_is_refused(monkeypatch)
     for module in (accelerator, compiler):
         monkeypatch.setattr(module, "has_compiler", lambda: False)
     told = Told()
-    asked = Accelerator("auto", told, Watched(), 10 * WORTH_UNROLLING, print)
+    asked = Accelerator("auto", told, Watched(), 10 * WORTH_ACTING, print)
     asked.consider(0.0)
     told.learner.updates = WORTH_COMPILING
     asked.consider(0.5)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlrun.accel import accelerator, compiler
-from rlrun.accel.accelerator import WORTH_COMPILING, WORTH_UNROLLING, Accelerator
+from rlrun.accel.accelerator import WORTH_ACTING, WORTH_COMPILING, Accelerator
 from rlrun.accel.bias import BiasAfterProduct
 from rlrun.accel.compiler import check_accel, compiled, compiled_steps, hold_still, kept
 from rlrun.cli import main
@@ -87,9 +87,9 @@ class OnCuda(Watched):
 
     device = torch.device("cuda")
 
-    def unroll(self, transform) -> None:
-        super().unroll(transform)
-        self.transform = transform
+    def transform(self, transform) -> None:
+        super().transform(transform)
+        self.given = transform
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,17 @@ class OnCuda(Watched):
 def test_what_is_recorded_is_what_was_asked_for(mode, collector, kind, monkeypatch):
     monkeypatch.setattr(accelerator, "has_compiler", lambda: True)
     told, watched, said = Told(), collector(), []
-    given = Accelerator(mode, told, watched, 2 * WORTH_UNROLLING, said.append)
+    given = Accelerator(mode, told, watched, 2 * WORTH_ACTING, said.append)
     given.consider(0.0)
     told.learner.updates += WORTH_COMPILING
     given.consider(0.5)
     assert watched.told == 1
-    assert told.learner._transform.keywords == {"graph": kind}
-    if collector is OnCuda:
-        assert watched.transform.keywords == {"graph": kind}
+    on_cuda = collector is OnCuda
+    assert told.learner._transform.keywords == (
+        {"graph": kind} if on_cuda else {"same_draws": True}
+    )
+    if on_cuda:
+        assert watched.given.keywords == {"graph": kind}
     assert any(text.startswith(f"accel   {kind}: ") for text in said)
     still = hasattr(told.learner.parameters[0], "_dynamo_static_input_type")
     assert still == (kind == "cuda_graph")

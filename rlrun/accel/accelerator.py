@@ -1,33 +1,31 @@
 """Compiles what learners differentiate and what collecting repeats: no algorithm knows of it.
 
-A gradient step becomes one graph; so do several steps of policy and environment, where the
-environments are tensors themselves. A compiler takes seconds before it saves the first microsecond,
-so `auto` asks for it only where many gradient steps lie ahead.
+A gradient step becomes one graph; so does acting, and several steps of policy and environment where
+the environments are tensors themselves. A compiler takes seconds before it saves the first
+microsecond, so `auto` asks for it only where many gradient steps, or steps, lie ahead.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 from torch.nn import Module
 
 from rlrun.accel.compiler import (
     Graph,
     Mode,
-    compiled,
-    compiled_steps,
+    fast,
     has_compiler,
     hold_still,
 )
 from rlrun.accel.threads import ThreadChoice
 from rlrun.algos.base import Algorithm
 from rlrun.data.collector import Collector
-from rlrun.nets.learner import Learner, Transform
+from rlrun.nets.learner import Learner
 from rlrun.nets.memory import remembers
 
 WORTH_COMPILING = 40_000
 """Gradient steps ahead from which compiling pays: see docs/performance.md."""
-WORTH_UNROLLING = 200_000
-"""Steps of each environment ahead from which compiling act and environment pays."""
+WORTH_ACTING = 200_000
+"""Steps of each environment ahead from which compiling what acts pays."""
 
 
 class Accelerator:
@@ -49,7 +47,10 @@ class Accelerator:
         self._say, self._collector, self._steps = say, collector, steps
         self._threads, self._counting = threads, threads is not None
         self._graph: Graph = "cuda_graph" if mode == "cuda_graph" else "compile"
-        self._unrolls = algorithm.steady and collector.unrolls
+        self._device = collector.device.type
+        # on a GPU a step of its own is bound by its kernels' launches, however it is called
+        able = collector.unrolls or (collector.forgets and self._device == "cpu")
+        self._acts = algorithm.steady and able
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]
         if any(isinstance(part, Module) and remembers(part) for part in parts):
@@ -58,9 +59,9 @@ class Accelerator:
             self._learners = []  # they learn in processes of their own
         self._begun: tuple[float, int] | None = None
         self._undecided = mode == "auto" and bool(self._learners) and has_compiler()
-        self._unrolls &= mode != "off" and has_compiler()
+        self._acts &= mode != "off" and has_compiler()
         self._asked = mode in ("compile", "cuda_graph")
-        if self._asked and not self._learners and not self._unrolls:
+        if self._asked and not self._learners and not self._acts:
             say("accel   nothing to compile: see docs/performance.md")
         if threads is None:
             self._obey()
@@ -73,8 +74,8 @@ class Accelerator:
             self._counting = False
             self._obey()
         ahead = self._steps * (1.0 - progress)
-        if self._unrolls and ahead >= WORTH_UNROLLING:
-            self._unroll(f"about {ahead:,.0f} steps of each environment ahead")
+        if self._acts and ahead >= WORTH_ACTING:
+            self._act(f"about {ahead:,.0f} steps of each environment ahead")
         if not self._undecided:
             return
         updates = sum(each.updates for each in self._learners)
@@ -89,20 +90,22 @@ class Accelerator:
     def _obey(self) -> None:
         if self._asked and self._learners:
             self._compile("as asked")
-        if self._asked and self._unrolls:
-            self._unroll("as asked")
+        if self._asked and self._acts:
+            self._act("as asked")
 
     def _compile(self, reason: str) -> None:
         self._undecided = False
         for learner in self._learners:
             if self._graph == "cuda_graph":
                 hold_still(learner.lasting)
-            fast: Transform = partial(compiled, graph=self._graph)
-            learner.transform(fast if self._threads is None else self._threads.through(fast))
+            way = fast(self._device, self._graph, same_draws=True)
+            learner.transform(way if self._threads is None else self._threads.through(way))
         waits = "the next update waits for it, for up to a minute"
         self._say(f"accel   {self._graph}: {reason}; {waits}")
 
-    def _unroll(self, reason: str) -> None:
-        self._unrolls = False
-        self._collector.unroll(partial(compiled_steps, graph=self._graph))
-        self._say(f"accel   act and environment as one: {reason}; the next steps wait for it")
+    def _act(self, reason: str) -> None:
+        self._acts = False
+        unrolls = self._collector.unrolls
+        self._collector.transform(fast(self._device, self._graph, same_draws=not unrolls))
+        what = "act and environment as one" if unrolls else "act"
+        self._say(f"accel   {what}: {reason}; the next steps wait for it")

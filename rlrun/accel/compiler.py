@@ -3,22 +3,49 @@
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import FrameType, FunctionType
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
 from rlrun.config import ConfigError, Problem
-from rlrun.nets.learner import Stepped
 
 Mode: TypeAlias = Literal["auto", "off", "compile", "cuda_graph"]
 Graph: TypeAlias = Literal["compile", "cuda_graph"]
 """A graph whose kernels are called one by one, or recorded once and replayed as one."""
+Transform: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""From a function of tensors to a faster one that gives the same."""
+GRAPHS: dict[Graph, dict[str, Any]] = {
+    # the code around the kernels in C++ too: in Python it costs as much as small kernels do
+    "compile": {"cpp_wrapper": True},
+    # not with cpp_wrapper, which switches the recording off without a word; batches whose size
+    # changes are not recorded, since that would be once for each size
+    "cuda_graph": {"triton.cudagraphs": True, "triton.cudagraph_skip_dynamic_graphs": True},
+}
+"""What the compiler of graphs is told."""
+
+
+def fast(device: str, graph: Graph, *, same_draws: bool) -> Transform:
+    """Return what makes functions of tensors on a kind of device faster.
+
+    With `same_draws` they draw the same random numbers as before.
+    """
+    if device == "cpu":
+        return partial(ahead, same_draws=same_draws)
+    return partial(compiled if same_draws else compiled_steps, graph=graph)
+
+
+def ahead(function: Callable[..., Any], same_draws: bool = True) -> Callable[..., Any]:
+    """Return `function` as machine code that is called without a look at anything: `ahead.py`."""
+    from rlrun.accel.ahead import Ahead, machine_code
+
+    return Ahead(function, machine_code, _options(same_draws))
 
 
 def compiled(
     function: Any, backend: str = "inductor", graph: Graph = "compile"
-) -> Callable[[Any], Stepped]:
+) -> Callable[..., Any]:
     """Return `function` as one compiled graph that draws the same random numbers."""
     return _compile(function, backend, graph, fallback_random=True)
 
@@ -45,11 +72,11 @@ def _compile(
     import torch._dynamo.config
 
     torch._dynamo.config.trace_autograd_ops = True
-    options = _options(backend, graph, fallback_random=fallback_random)
-    fast: Callable[..., Any] = torch.compile(
+    options = _options(fallback_random) | GRAPHS[graph] if backend == "inductor" else None
+    call: Callable[..., Any] = torch.compile(
         _own(function), backend=backend, fullgraph=True, dynamic=dynamic, options=options
     )
-    return kept(fast) if graph == "cuda_graph" else fast
+    return kept(call) if graph == "cuda_graph" else call
 
 
 def _own(function: Any) -> FunctionType:
@@ -91,28 +118,18 @@ def hold_still(tensors: Iterable[Tensor]) -> None:
         torch._dynamo.mark_static_address(tensor)
 
 
-def _options(backend: str, graph: Graph, *, fallback_random: bool) -> Any:
-    if backend != "inductor":
-        return None
+def _options(same_draws: bool) -> dict[str, Any]:
     from rlrun.accel.bias import BiasAfterProduct
 
-    options: dict[str, Any] = {
-        "fallback_random": fallback_random,
-        "post_grad_custom_post_pass": BiasAfterProduct(),
-    }
-    if graph == "compile":
-        # the code around the kernels in C++ too: in Python it costs as much as small kernels do
-        return {**options, "cpp_wrapper": True}
-    # not with cpp_wrapper, which switches the recording off without a word; batches whose size
-    # changes are not recorded, since that would be once for each size
-    recorded = {"triton.cudagraphs": True, "triton.cudagraph_skip_dynamic_graphs": True}
-    return {**options, **recorded}
+    return {"fallback_random": same_draws, "post_grad_custom_post_pass": BiasAfterProduct()}
 
 
 def compiling(frame: FrameType | None) -> bool:
     """Say whether a call stack, given by its innermost frame, stands inside the compiler."""
+    inside = (("torch._dynamo.convert_frame", None), ("rlrun.accel.ahead", "build"))
     while frame is not None:
-        if frame.f_globals.get("__name__") == "torch._dynamo.convert_frame":
+        name = frame.f_globals.get("__name__")
+        if (name, None) in inside or (name, frame.f_code.co_name) in inside:
             return True
         frame = frame.f_back
     return False

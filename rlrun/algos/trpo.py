@@ -35,7 +35,7 @@ class TRPOConfig:
     batch_size: int = option("rows of a minibatch of the value function", at_least=1)
     gamma: float = option("discount", at_least=0, at_most=1)
     gae_lambda: float = option("bias against variance of the advantage", at_least=0, at_most=1)
-    target_kl: float = option("how far an update may move the policy, as mean KL", above=0)
+    target_kl: Schedule = option("how far an update may move the policy, mean KL", at_least=0)
     cg_max_steps: int = option("most steps of the conjugate gradient", at_least=1)
     cg_damping: float = option("added to the diagonal of the Fisher matrix", at_least=0)
     line_search_shrinking_factor: float = option("what a refused step is cut by", above=0, below=1)
@@ -76,7 +76,7 @@ class TRPO(Algorithm):
         self.critic = Learner(critic, epsilon=1e-5)
         self.actor = NaturalGradient(
             actor,
-            target_kl=config.target_kl,
+            target_kl=config.target_kl(0.0),
             cg_max_steps=config.cg_max_steps,
             cg_damping=config.cg_damping,
             shrinking_factor=config.line_search_shrinking_factor,
@@ -85,8 +85,9 @@ class TRPO(Algorithm):
         self.anneal(0.0)
 
     def anneal(self, progress: float) -> None:
-        """Set the step size of the value function."""
+        """Set the step size of the value function and the bound on the policy's step."""
         self.critic.learning_rate = self.config.learning_rate(progress)
+        self.actor.target_kl = self.config.target_kl(progress)
 
     def act(self, obs: Obs, carry: Carry, *, explore: bool) -> Decision:
         """Sample from the policy, or take its most likely action."""
@@ -113,6 +114,7 @@ class TRPO(Algorithm):
             "train/entropy_loss": -before["old"].entropy().mean(),
             "train/explained_variance": explained_variance(value, target),
             "train/learning_rate": self.critic.learning_rate,
+            "train/target_kl": self.actor.target_kl,
         }
 
     def surrogate(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

@@ -40,14 +40,24 @@ class Collector:
         self._buffers: Buffers | None = None
         self._transform: Transform | None = None
         self._unrolled: tuple[ActFn, int, int, Unrolled] | None = None
+        self._acting: tuple[ActFn, ActFn] | None = None
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the policy carries nothing from one step to the next."""
+        return not self._carry
 
     @property
     def unrolls(self) -> bool:
         """Whether several steps of policy and environment can be one function of tensors."""
-        return isinstance(self.env, Unrollable) and self.env.unrolls and not self._carry
+        return isinstance(self.env, Unrollable) and self.env.unrolls and self.forgets
 
-    def unroll(self, transform: Transform) -> None:
-        """From now on take steps that way, through `transform`, such as a compiler."""
+    def transform(self, transform: Transform) -> None:
+        """From now on act through `transform`, such as a compiler.
+
+        Where the environment `unrolls`, several steps of both go through it as one function. The
+        policy must depend on nothing but the observation and on tensors.
+        """
         self._transform = transform
         # no tensor of inference mode any more, for which a compiler makes a graph of its own
         self._obs = map_obs(torch.clone, self._obs)
@@ -61,12 +71,12 @@ class Collector:
         first_carry = tuple(part.clone() for part in self._carry)
         if horizon == 0:
             return self._empty_fragment(first_carry)
-        if self._transform is None:
-            with torch.inference_mode():  # cheaper at every call than no_grad
-                fragment = self._fill(act, horizon).fragment(first_carry)
-        else:
+        if self._transform is not None and self.unrolls:
             with torch.no_grad():
                 fragment = self._run(act, horizon, self._transform)
+        else:
+            with torch.inference_mode():  # cheaper at every call than no_grad
+                fragment = self._fill(self._transformed(act), horizon).fragment(first_carry)
         self._statistics.absorb(fragment.reward, fragment.done)
         return fragment
 
@@ -90,6 +100,13 @@ class Collector:
         buffers.finish(obs, ends)
         self._obs, self._carry = obs, carry
         return buffers
+
+    def _transformed(self, act: ActFn) -> ActFn:
+        if self._transform is None:
+            return act
+        if self._acting is None or self._acting[0] is not act:
+            self._acting = (act, self._transform(act))
+        return self._acting[1]
 
     def _run(self, act: ActFn, horizon: int, transform: Transform) -> Fragment:
         """Do as `_fill` does, several steps at a time."""

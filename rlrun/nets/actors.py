@@ -21,6 +21,7 @@ from rlrun.nets.critics import ChoiceCritics
 from rlrun.nets.heads import POLICY_GAIN, ActionHead, StateDependentHead
 from rlrun.nets.layers import orthogonal
 from rlrun.nets.torso import Network
+from rlrun.nets.tracing import traced
 from rlrun.nets.warming import WarmingPolicy
 from rlrun.types import Carry, Decision, EnvSpec, Obs, leaves
 
@@ -48,7 +49,7 @@ class Actor(WarmingPolicy):
 
     def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
         """Choose actions for observations `[N, ...]`."""
-        compiling = torch.compiler.is_compiling()
+        compiling = traced()
         if not explore or not (compiling or self.warming):
             return Decision(*self.decide(obs, carry, explore))
         drawn = self.draw_uniformly(len(leaves(obs)[0]))

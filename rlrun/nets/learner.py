@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrun.nets.optimizer import Adam, RMSprop
+from rlrun.nets.tracing import traced
 from rlrun.types import Diverged
 
 Batch = TypeVar("Batch")
@@ -107,7 +108,7 @@ class Learner:
         loss, grad, metrics = differentiate(loss_fn, self.parameters, batch, self.precision)
         with torch.no_grad():
             norm = grad.norm()
-            if not torch.compiler.is_compiling():
+            if not traced():
                 self._clip(grad, norm)
                 self.optimizer.step(self.flat, grad, self.learning_rate)
                 return None, (loss, norm, metrics)

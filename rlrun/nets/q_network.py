@@ -12,6 +12,7 @@ from rlrun.functional.exploration import random_or_best, sample_boltzmann
 from rlrun.functional.schedules import Schedule
 from rlrun.nets.q_heads import QHead
 from rlrun.nets.torso import Network
+from rlrun.nets.tracing import traced
 from rlrun.nets.warming import WarmingPolicy
 from rlrun.types import Carry, Decision, EnvSpec, Obs, Seen, leaves
 
@@ -115,7 +116,7 @@ class QNetwork(WarmingPolicy):
 
     def act(self, obs: Obs, carry: Carry, explore: bool) -> Decision:
         """Explore, or take the best action, for observations `[N, ...]`."""
-        compiling = torch.compiler.is_compiling()  # asked first: a graph would hold on to the flag
+        compiling = traced()  # asked first: a graph would hold on to the flag
         if explore and not compiling and self.warming and not carry:
             return Decision(self._any_action(obs))
         features, carry = self.torso.step(obs, carry)

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from rlrun.algos.trpo import TRPO, TRPOConfig
 from rlrun.config import ConfigError
 from rlrun.functional.distributions import frozen
+from rlrun.functional.schedules import Schedule
 from rlrun.types import Fragment
 from tests.algos.linear import (
     fragment,
@@ -43,7 +44,7 @@ POLICIES = {
 def build(place=None, policy=None, **changes) -> TRPO:
     options = {
         **{"n_steps": 3, "batch_size": 3, "gamma": 0.5, "gae_lambda": 0.5},
-        **{"target_kl": 0.01, "cg_max_steps": 20, "cg_damping": 0.1},
+        **{"target_kl": rate(0.01), "cg_max_steps": 20, "cg_damping": 0.1},
         **{"line_search_shrinking_factor": 0.5, "line_search_max_iter": 10},
         **{"n_critic_updates": 1, "learning_rate": rate(0.01)},
         **{"normalize_advantage": False, "sub_sampling_factor": 1},
@@ -159,9 +160,26 @@ def test_the_divergence_after_every_step_is_within_its_bound(name):
     assert taken >= 3
 
 
+def test_the_bound_follows_its_schedule():
+    torch.manual_seed(0)
+    falling = Schedule("linear", 0.02, 0.0)
+    algorithm = build(deep(BOX), n_steps=16, batch_size=64, target_kl=falling)
+    moved = []
+    for progress in (0.0, 0.75, 1.0):
+        algorithm.anneal(progress)
+        metrics = algorithm.update(acted(algorithm))
+        assert metrics["train/target_kl"] == pytest.approx(0.02 * (1 - progress))
+        moved.append(float(metrics["train/approx_kl"]))
+    assert 0.01 < moved[0] <= 0.02
+    assert 0.0025 < moved[1] <= 0.005
+    assert moved[2] == 0.0
+
+
 def test_a_step_that_breaks_the_bound_is_undone_and_the_value_learns_on():
     torch.manual_seed(0)
-    algorithm = build(deep(BOX), n_steps=16, batch_size=64, target_kl=4.0, line_search_max_iter=1)
+    algorithm = build(
+        deep(BOX), n_steps=16, batch_size=64, target_kl=rate(4.0), line_search_max_iter=1
+    )
     actor, critic = algorithm.policy.parameters_apart()
     before = [parameter.clone() for parameter in (*actor, *critic)]
     part = acted(algorithm)

@@ -5,12 +5,14 @@ from functools import partial
 import pytest
 import torch
 
-from rlrun.accel.compiler import compiled_steps, has_compiler
+from rlrun.accel.ahead import Ahead, interpreted
+from rlrun.accel.compiler import ahead, compiled_steps, has_compiler
 from rlrun.build import build_parts
 from rlrun.data import collector as collecting
 from rlrun.data.collector import Collector
 from rlrun.envs.batched import base as batched
 from tests.recipes import recipe
+from tests.test_accel import traced
 
 ENVS, HORIZON = 5, 48
 DYNAMICS = [
@@ -39,7 +41,7 @@ def collected(env_id, transform, explore, fragments=3, draw=None):
     collector = Collector(parts.env, algorithm.initial_carry, parts.device, 0)
     assert collector.unrolls
     if transform is not None:
-        collector.unroll(transform)
+        collector.transform(transform)
     torch.manual_seed(0)
     found = []
     for _ in range(fragments):
@@ -74,9 +76,10 @@ def test_unrolled_is_stepwise(env_id, explore):
 def test_generated_code_takes_the_same_steps(monkeypatch):
     monkeypatch.setattr(collecting, "LONGEST_STRIDE", 2)  # compiled sooner
     expected, _ = collected("CartPole-v1", lambda function: function, False, draw=constant)
-    found, _ = collected("CartPole-v1", compiled_steps, False, draw=constant)
-    for one, other in zip(expected[-1], found[-1], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    for way in (ahead, compiled_steps):
+        found, _ = collected("CartPole-v1", way, False, draw=constant)
+        for one, other in zip(expected[-1], found[-1], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,8 @@ def test_generated_code_takes_the_same_steps(monkeypatch):
     ],
 )
 @pytest.mark.parametrize("begun", [False, True])
-def test_what_explores_by_tensors_alone_is_one_graph(begun, algo, env_id, horizon):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_explores_by_tensors_alone_is_one_graph(device, begun, algo, env_id, horizon):
     words = ("preset=none", "env.vectorization=torch", f"num_envs={ENVS}")
     rhythm = ("algo.batch_size=80",) if algo == "pqn" else ("algo.learning_starts=20",)
     rhythm += ("algo.train_freq=20",) if algo == "dqn" else ()
@@ -105,11 +109,12 @@ def test_what_explores_by_tensors_alone_is_one_graph(begun, algo, env_id, horizo
         collector.collect(act, algorithm.horizon)
     found = []
 
-    def noted(graph, given):
+    def noted(graph, given, *options):
         found.append(given)
-        return graph
+        return interpreted(graph, given, *options) if options else graph
 
-    collector.unroll(partial(compiled_steps, backend=noted))
+    on_cpu = partial(Ahead, backend=noted, options={})
+    collector.transform(on_cpu if device == "cpu" else partial(compiled_steps, backend=noted))
     for progress in (0.0, 0.5, 1.0):
         algorithm.anneal(progress)
         for _ in range(8):
@@ -146,8 +151,9 @@ def test_first_states_are_never_used_twice(monkeypatch):
     assert torch.equal(seen[-1], seen[0])  # a reset with a seed begins anew
 
 
+@pytest.mark.parametrize("way", [traced, partial(compiled_steps, backend="aot_eager")])
 @pytest.mark.parametrize(("epsilon", "lowest", "highest"), [(0.0, 0.0, 0.0), (1.0, 0.4, 0.6)])
-def test_a_compiled_policy_hears_of_a_new_epsilon(epsilon, lowest, highest):
+def test_a_compiled_policy_hears_of_a_new_epsilon(epsilon, lowest, highest, way):
     words = ("preset=none", "env.vectorization=torch", "algo.learning_starts=0")
     parts = build_parts(recipe("algo=dqn", "env=CartPole-v1", *words))
     policy = parts.algorithm.policy
@@ -155,7 +161,7 @@ def test_a_compiled_policy_hears_of_a_new_epsilon(epsilon, lowest, highest):
         policy.head.linear.weight.zero_()
         policy.head.linear.bias.copy_(torch.tensor([1.0, 0.0]))
     policy.warming = False
-    act = compiled_steps(lambda obs: policy.act(obs, (), True).action, backend="aot_eager")
+    act = way(lambda obs: policy.act(obs, (), True).action)
     obs = torch.zeros(1000, 4)
     policy.rate = 0.5
     assert 0.15 < act(obs).float().mean() < 0.35

@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the name every torch user k
 from rlrun.config import option
 from rlrun.nets.layers import ACTIVATIONS, LayerOptions
 from rlrun.nets.torso import Encoder, Torso, TorsoStack
+from rlrun.nets.tracing import traced
 from rlrun.types import Obs
 
 
@@ -126,7 +127,7 @@ class MLPStack(TorsoStack):
 
     def _layers_of(self, index: int) -> list[tuple[Tensor, Tensor]]:
         """Return one network's weights; while acting, views made once, as slicing costs a call."""
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if torch.is_grad_enabled() or traced():
             return [(weight[index], bias[index]) for weight, bias in self._layers]
         if not self._layers:
             return []
