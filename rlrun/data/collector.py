@@ -39,6 +39,7 @@ class Collector:
         self._statistics = EpisodeStatistics(self._num_envs, env.spec.name)
         self._buffers: Buffers | None = None
         self._transform: Transform | None = None
+        self._strides = False
         self._unrolled: tuple[ActFn, int, int, Unrolled] | None = None
         self._acting: tuple[ActFn, ActFn] | None = None
 
@@ -58,7 +59,7 @@ class Collector:
         Where the environment `unrolls`, several steps of both go through it as one function. The
         policy must depend on nothing but the observation and on tensors.
         """
-        self._transform = transform
+        self._transform, self._strides = transform, self.unrolls
         # no tensor of inference mode any more, for which a compiler makes a graph of its own
         self._obs = map_obs(torch.clone, self._obs)
 
@@ -71,7 +72,7 @@ class Collector:
         first_carry = tuple(part.clone() for part in self._carry)
         if horizon == 0:
             return self._empty_fragment(first_carry)
-        if self._transform is not None and self.unrolls:
+        if self._strides and self._transform is not None:
             with torch.no_grad():
                 fragment = self._run(act, horizon, self._transform)
         else:

@@ -1,7 +1,7 @@
 """The columns of a replay: a ring of entries, and the true successors of ended episodes apart.
 
-Numbers that only this side reads are NumPy arrays: on 32 of them an operation costs a third of
-torch's. What networks read lies on their device.
+Numbers that only this side reads are NumPy arrays, and rows on the CPU are moved through NumPy's view
+of them: on 32 of them an operation costs a third of torch's. What networks read lies on their device.
 """
 
 from collections.abc import Mapping
@@ -45,17 +45,13 @@ class Store:
     def write(self, low: int, fragment: Fragment) -> int:
         """Fill the entries from `low` on with a fragment; return the first behind them."""
         high = low + fragment.reward.numel()
-
-        def put(column: Tensor, leaf: Tensor) -> None:
-            column[low:high] = leaf.flatten(0, 1)
-
-        map_obs(put, self.obs, fragment.obs)
-        put(self.action, fragment.action)
-        self.reward[low:high] = fragment.reward.flatten().cpu().numpy()
-        terminated = fragment.terminated.flatten().cpu().numpy()
+        map_obs(lambda column, leaf: put(column, low, high, leaf), self.obs, fragment.obs)
+        put(self.action, low, high, fragment.action)
+        self.reward[low:high] = flat(fragment.reward)
+        terminated = flat(fragment.terminated)
         np.multiply(~terminated, np.float32(self.gamma), out=self.discount[low:high])
         self.end[low:high] = -1
-        ended = np.flatnonzero(terminated | fragment.truncated.flatten().cpu().numpy())
+        ended = (terminated | flat(fragment.truncated)).nonzero()[0]
         if len(ended):
             self._keep(
                 ended + low,
@@ -65,12 +61,8 @@ class Store:
 
     def announce(self, low: int, next_obs: Obs) -> int:
         """Fill the entries from `low` on with the observation to come, `[N, ...]`."""
-        high = low + len(leaves(next_obs)[0])
-
-        def put(column: Tensor, leaf: Tensor) -> None:
-            column[low:high] = leaf
-
-        map_obs(put, self.obs, next_obs)
+        high = low + leaves(next_obs)[0].shape[0]
+        map_obs(lambda column, leaf: put(column, low, high, leaf), self.obs, next_obs)
         self.end[low:high] = -1
         return high
 
@@ -83,14 +75,10 @@ class Store:
         """Return the true successors of entries `[B]`; `after` `[B]` are those a row later."""
         found: Obs = map_obs(lambda leaf: rows(leaf, after), self.obs)
         end = self.end[entry]
-        ended = np.flatnonzero(end >= 0)
+        ended = (end >= 0).nonzero()[0]
         if len(ended):
             slot = end[ended] % self.room
-
-            def put(leaf: Tensor, apart: Tensor) -> None:
-                leaf.index_copy_(0, placed(ended, leaf), rows(apart, slot))
-
-            map_obs(put, found, self.ends)
+            map_obs(lambda leaf, apart: put_rows(leaf, ended, rows(apart, slot)), found, self.ends)
         return found
 
     def state_dict(self, entries: int) -> dict[str, Any]:
@@ -125,7 +113,7 @@ class Store:
         number = np.arange(self.next_end, self.next_end + count)
         self.end[entries] = number
         slot = number % self.room
-        map_obs(lambda ends, leaf: ends.index_copy_(0, placed(slot, ends), leaf), self.ends, obs)
+        map_obs(lambda ends, leaf: put_rows(ends, slot, leaf), self.ends, obs)
         self.next_end += count
 
     def _make_room(self, count: int) -> None:
@@ -141,14 +129,39 @@ class Store:
 
             def moved(leaf: Tensor) -> Tensor:
                 larger = leaf.new_zeros((room, *leaf.shape[1:]))
-                return larger.index_copy_(0, placed(new, leaf), rows(leaf, old))
+                put_rows(larger, new, rows(leaf, old))
+                return larger
 
             self.ends = map_obs(moved, self.ends)
 
 
 def rows(column: Tensor, index: Index) -> Tensor:
     """Return the rows `[B, ...]` of a column, wherever it lies."""
+    if column.is_cpu:
+        return torch.from_numpy(column.numpy().take(index, 0))
     return column.index_select(0, placed(index, column))
+
+
+def put_rows(column: Tensor, index: Index, leaf: Tensor) -> None:
+    """Write rows `[B, ...]` to their places in a column."""
+    if column.is_cpu:
+        column.numpy()[index] = leaf.numpy()
+    else:
+        column.index_copy_(0, placed(index, column), leaf)
+
+
+def put(column: Tensor, low: int, high: int, leaf: Tensor) -> None:
+    """Write what a fragment `[T, N, ...]` or a step `[N, ...]` holds to rows that follow another."""
+    if column.is_cpu:
+        array = column.numpy()
+        array[low:high] = leaf.numpy().reshape(high - low, *array.shape[1:])
+    else:
+        column[low:high] = leaf.reshape(high - low, *column.shape[1:])
+
+
+def flat(numbers: Tensor) -> NDArray[Any]:
+    """Return the numbers of a fragment `[T, N]` as one array `[T * N]`."""
+    return numbers.cpu().numpy().reshape(-1)
 
 
 def placed(index: Index, beside: Tensor) -> Tensor:

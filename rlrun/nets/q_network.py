@@ -93,8 +93,9 @@ class QNetwork(WarmingPolicy):
 
     @rate.setter
     def rate(self, rate: float) -> None:
-        self._rate = rate
-        self.epsilon.fill_(rate)
+        if rate != self._rate:
+            self._rate = rate
+            self.epsilon.fill_(rate)
 
     def forward(self, obs: Seen, noisy: bool = True) -> Tensor:
         """Return action values `[B, A]`, logits of the atoms or quantiles `[B, A, K]`.
