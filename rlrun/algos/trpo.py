@@ -63,8 +63,9 @@ class TRPO(Algorithm):
 
     @classmethod
     def faults(cls, values: Mapping[str, Any], num_envs: int) -> list[Problem]:
-        """Return the minibatches that do not divide a fragment."""
-        return undivided(values, num_envs)
+        """Return a bound that holds the policy, and the minibatches that do not divide a fragment."""
+        still = Problem("algo.target_kl", "at 0 the policy never moves; set 0.01, or a schedule")
+        return [*([still] if values.get("target_kl") == 0 else []), *undivided(values, num_envs)]
 
     def __init__(self, config: TRPOConfig, setting: Setting) -> None:
         super().__init__(config, setting)

@@ -37,6 +37,10 @@ MISTAKES = {
     "an argument the environment does not take": (["env.kwargs.sped=1"], "env.kwargs"),
     "a module that is not installed": (["env=no_such_module:Foo-v0"], "no_such_module"),
     "no schedule": (["algo.learning_rate={lin: 2}"], "not a schedule"),
+    "a trust region without room": (
+        ["algo=trpo", "algo.target_kl=0"],
+        "algo.target_kl: at 0 the policy never moves",
+    ),
     "another algorithm's preset": (["preset=a2c/CartPole-v1"], "is for a2c, not for ppo"),
     "no batched version": (
         ["env=Blackjack-v1", "env.vectorization=torch"],
