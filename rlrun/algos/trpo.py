@@ -63,9 +63,12 @@ class TRPO(Algorithm):
 
     @classmethod
     def faults(cls, values: Mapping[str, Any], num_envs: int) -> list[Problem]:
-        """Return a bound that holds the policy, and the minibatches that do not divide a fragment."""
-        still = Problem("algo.target_kl", "at 0 the policy never moves; set 0.01, or a schedule")
-        return [*([still] if values.get("target_kl") == 0 else []), *undivided(values, num_envs)]
+        """Return a bound that holds the policy fast, and minibatches that do not divide."""
+        problems = undivided(values, num_envs)
+        if values.get("target_kl") == Schedule.constant(0.0):
+            reason = "at 0 the policy never moves; set 0.01, or a schedule"
+            problems.append(Problem("algo.target_kl", reason))
+        return problems
 
     def __init__(self, config: TRPOConfig, setting: Setting) -> None:
         super().__init__(config, setting)

@@ -1,7 +1,8 @@
 """The columns of a replay: a ring of entries, and the true successors of ended episodes apart.
 
-Numbers that only this side reads are NumPy arrays, and rows on the CPU are moved through NumPy's view
-of them: on 32 of them an operation costs a third of torch's. What networks read lies on their device.
+Numbers that only this side reads are NumPy arrays, and rows on the CPU are moved through NumPy's
+view of them: on 32 of them an operation costs a third of torch's. What networks read lies on their
+device.
 """
 
 from collections.abc import Mapping
@@ -151,7 +152,7 @@ def put_rows(column: Tensor, index: Index, leaf: Tensor) -> None:
 
 
 def put(column: Tensor, low: int, high: int, leaf: Tensor) -> None:
-    """Write what a fragment `[T, N, ...]` or a step `[N, ...]` holds to rows that follow another."""
+    """Write what a fragment `[T, N, ...]` or a step `[N, ...]` holds to the rows `low` to `high`."""
     if column.is_cpu:
         array = column.numpy()
         array[low:high] = leaf.numpy().reshape(high - low, *array.shape[1:])
