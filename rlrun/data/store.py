@@ -152,7 +152,7 @@ def put_rows(column: Tensor, index: Index, leaf: Tensor) -> None:
 
 
 def put(column: Tensor, low: int, high: int, leaf: Tensor) -> None:
-    """Write what a fragment `[T, N, ...]` or a step `[N, ...]` holds to the rows `low` to `high`."""
+    """Write what a fragment `[T, N, ...]` or a step `[N, ...]` holds to rows `low` to `high`."""
     if column.is_cpu:
         array = column.numpy()
         array[low:high] = leaf.numpy().reshape(high - low, *array.shape[1:])
