@@ -22,9 +22,9 @@ from rlrun.data.collector import Collector
 from rlrun.nets.learner import Learner
 from rlrun.nets.memory import remembers
 
-WORTH_COMPILING = 40_000
+WORTH_COMPILING = 20_000
 """Gradient steps ahead from which compiling pays: see docs/performance.md."""
-WORTH_ACTING = 200_000
+WORTH_ACTING = 100_000
 """Steps of each environment ahead from which compiling what acts pays."""
 
 
