@@ -33,9 +33,10 @@ def counted(built):
 def test_what_is_spread_is_gathered():
     tensors = [torch.tensor(float(k)) for k in range(4)]
     nested = Pair({"b": tensors[0], "a": [tensors[1], None]}, (tensors[2], 5, tensors[3]))
-    found = []
-    spread(nested, found)
+    found, others = [], []
+    spread(nested, found, others)
     assert [each.item() for each in found] == [0.0, 1.0, 2.0, 3.0]
+    assert others == [None, 5]
     again = gathered(nested, iter([each + 10 for each in found]))
     assert isinstance(again, Pair)
     assert list(again.one) == ["b", "a"]
@@ -50,8 +51,39 @@ def test_a_program_is_built_once_for_each_shape():
     for size in (3, 2, 3, 2):
         assert torch.equal(double(torch.ones(size)), torch.full((size,), 2.0))
     assert built == [[(3,), ()], [(2,), ()]]
-    assert torch.equal(double(torch.ones(2, dtype=torch.int64)), torch.full((2,), 2.0))
-    assert len(built) == 3
+
+
+def test_more_shapes_than_two_and_other_numbers_are_computed_as_they_are():
+    built, said, scale = [], [], torch.tensor(2.0)
+    times = Ahead(lambda x, k: {"y": x * scale * k}, counted(built), {}, said.append)
+    assert times(torch.ones(2), 1)["y"].tolist() == [2.0, 2.0]
+    assert said == []
+    assert times(torch.ones(2), 3)["y"].tolist() == [6.0, 6.0]
+    assert said == ["accel   sizes change from call to call: further ones are not compiled"]
+    assert times(torch.ones(2, dtype=torch.int64), 3)["y"].tolist() == [6.0, 6.0]
+    assert times(torch.ones(2), 1)["y"].tolist() == [2.0, 2.0]
+    assert len(built) == 2
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("what", ["number", "tensor", "nothing"])
+def test_what_is_not_true_any_more_is_found_out(what):
+    class Scaled:
+        number, tensor = 2.0, torch.tensor(1.0)
+
+        def __call__(self, x):
+            return x * self.number * self.tensor
+
+    scaled, said = Scaled(), []
+    call = Ahead(scaled, interpreted, {}, said.append)
+    assert [call(torch.tensor(1.0)).item() for _ in range(5)] == [2.0] * 5
+    if what == "number":
+        scaled.number = 3.0
+    if what == "tensor":
+        scaled.tensor = torch.tensor(1.5)
+    expected = 2.0 if what == "nothing" else 3.0
+    assert [call(torch.tensor(1.0)).item() for _ in range(110)] == [2.0] * 4 + [expected] * 106
+    assert len(said) == (what != "nothing")
 
 
 def test_what_is_written_into_a_tensor_is_seen_and_what_it_writes_stays():

@@ -110,9 +110,8 @@ def test_what_is_recorded_is_what_was_asked_for(mode, collector, kind, monkeypat
     given.consider(0.5)
     assert watched.told == 1
     on_cuda = collector is OnCuda
-    assert told.learner._transform.keywords == (
-        {"graph": kind} if on_cuda else {"same_draws": True}
-    )
+    keywords = {"graph": kind} if on_cuda else {"same_draws": True, "say": said.append}
+    assert told.learner._transform.keywords == keywords
     if on_cuda:
         assert watched.given.keywords == {"graph": kind}
     assert any(text.startswith(f"accel   {kind}: ") for text in said)

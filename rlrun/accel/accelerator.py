@@ -98,7 +98,7 @@ class Accelerator:
         for learner in self._learners:
             if self._graph == "cuda_graph":
                 hold_still(learner.lasting)
-            way = fast(self._device, self._graph, same_draws=True)
+            way = fast(self._device, self._graph, self._say, same_draws=True)
             learner.transform(way if self._threads is None else self._threads.through(way))
         waits = "the next update waits for it, for up to a minute"
         self._say(f"accel   {self._graph}: {reason}; {waits}")
@@ -106,6 +106,8 @@ class Accelerator:
     def _act(self, reason: str) -> None:
         self._acts = False
         unrolls = self._collector.unrolls
-        self._collector.transform(fast(self._device, self._graph, same_draws=not unrolls))
+        self._collector.transform(
+            fast(self._device, self._graph, self._say, same_draws=not unrolls)
+        )
         what = "act and environment as one" if unrolls else "act"
         self._say(f"accel   {what}: {reason}; the next steps wait for it")

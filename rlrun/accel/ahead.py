@@ -29,50 +29,92 @@ TENSOR = object()
 Backend: TypeAlias = Callable[[fx.GraphModule, tuple[Tensor, ...], dict[str, Any]], Run]
 
 
-class Program(NamedTuple):
-    """A function for arguments of one shape: code, the tensors it reaches, its result's form."""
+MOST_SHAPES = 2
+"""So many shapes of arguments are compiled; a compiler would be at work all the time for more."""
 
-    run: Run
+
+class Script(NamedTuple):
+    """What a function does with arguments of one shape, written down."""
+
+    graph: fx.GraphModule
+    examples: tuple[Tensor, ...]
     reached: list[Tensor]
     form: Any
+
+    def same(self, other: "Script") -> bool:
+        """Say whether both do the same with the same tensors."""
+        mine, theirs = ([identity(each) for each in script.reached] for script in (self, other))
+        return self.graph.code == other.graph.code and mine == theirs
+
+
+class Program(NamedTuple):
+    """A script and the code that does what it says; None where the function itself is called."""
+
+    script: Script
+    run: Run | None
 
 
 class Ahead:
     """Stands for a function of nested tuples and mappings of tensors, which returns such ones.
 
     It may write into tensors that it reaches, as long as it reaches no other view of the same
-    memory. Its results are new tensors at each call. Gradients do not pass through.
+    memory. Its results are new tensors at each call. Gradients do not pass through. Whether it
+    still does what was written down is looked at now and then, at calls 10, 100, 1000 and so on: if
+    not, because a number in it changes, it is called as it is from then on.
     """
 
     def __init__(
-        self, function: Callable[..., Any], backend: Backend, options: dict[str, Any]
+        self,
+        function: Callable[..., Any],
+        backend: Backend,
+        options: dict[str, Any],
+        say: Callable[[str], None] = print,
     ) -> None:
         self._function, self._backend, self._options = function, backend, options
+        self._say = say
         self._programs: dict[Any, Program] = {}
+        self._calls, self._next_look = 0, 10
 
     def __call__(self, *values: Any) -> Any:
         """Compute the function, compiling it first where the shapes are new."""
-        found: list[Any] = []
-        spread(values, found)
+        found: list[Tensor] = []
+        others: list[Any] = []
+        spread(values, found, others)
         given = [leaf.contiguous() for leaf in found]  # the code knows one layout
-        key = tuple([(leaf.shape, leaf.dtype) for leaf in given])
+        key = (*[(leaf.shape, leaf.dtype) for leaf in given], *others)
         program = self._programs.get(key)
         if program is None:
-            program = self._programs[key] = build(
-                self._function, values, given, self._backend, self._options
-            )
-        outcome = program.run(given + program.reached)
-        return gathered(program.form, iter(outcome))
+            if len(self._programs) == MOST_SHAPES:
+                return self._function(*values)
+            program = self._programs[key] = self._compile(values, given)
+        self._calls += 1
+        if self._calls == self._next_look:
+            self._next_look *= 10
+            program = self._programs[key] = self._looked_at(program, values, given)
+        if program.run is None:
+            return self._function(*values)
+        outcome = program.run(given + program.script.reached)
+        return gathered(program.script.form, iter(outcome))
+
+    def _compile(self, values: tuple[Any, ...], given: list[Tensor]) -> Program:
+        script = build(self._function, values, given)
+        if len(self._programs) == MOST_SHAPES - 1:
+            self._say("accel   sizes change from call to call: further ones are not compiled")
+        copies = tuple(each.detach().clone() for each in script.reached)
+        with torch.inference_mode(False), torch.no_grad():
+            run = self._backend(script.graph, (*script.examples, *copies), self._options)
+        return Program(script, run)
+
+    def _looked_at(self, program: Program, values: tuple[Any, ...], given: list[Tensor]) -> Program:
+        """Return the program, or one without code if it is not true any more."""
+        if program.run is None or program.script.same(build(self._function, values, given)):
+            return program
+        self._say("accel   a number changes inside what was compiled: it is not used any more")
+        return program._replace(run=None)
 
 
-def build(
-    function: Callable[..., Any],
-    values: tuple[Any, ...],
-    given: list[Tensor],
-    backend: Backend,
-    options: dict[str, Any],
-) -> Program:
-    """Write a function down for `values`, whose tensors are `given`, and compile it."""
+def build(function: Callable[..., Any], values: tuple[Any, ...], given: list[Tensor]) -> Script:
+    """Write a function down for `values`, whose tensors are `given`."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
     form: Any = None
@@ -81,7 +123,7 @@ def build(
         nonlocal form
         form = function(*gathered(values, iter(tensors)))
         results: list[Tensor] = []
-        spread(form, results)
+        spread(form, results, [])
         known = set(map(id, tensors))
         # a result that is an argument would be no new tensor
         form = gathered(form, repeat(TENSOR))
@@ -93,11 +135,13 @@ def build(
         examples = tuple(torch.zeros_like(leaf) for leaf in given)
         with Untouched():
             graph = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
-        reached = lift(graph)
-        copies = tuple(each.detach().clone() for each in reached)
-        with torch.no_grad():
-            run = backend(graph, (*examples, *copies), options)
-    return Program(run, [each.detach() for each in reached], form)
+        reached = [each.detach() for each in lift(graph)]
+    return Script(graph, examples, reached, form)
+
+
+def identity(tensor: Tensor) -> Any:
+    """Return what two views have in common only if they are the same."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
 class Untouched(TorchDispatchMode):
@@ -131,13 +175,13 @@ def lift(graph: fx.GraphModule) -> list[Tensor]:
     reached: list[Tensor] = []
     for node in [node for node in graph.graph.nodes if node.op == "get_attr"]:
         tensor = getattr(graph, node.target)
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        if key not in places:
+        if identity(tensor) not in places:
             with graph.graph.inserting_after(last):
-                last = places[key] = graph.graph.placeholder(f"reached_{len(reached)}")
+                last = graph.graph.placeholder(f"reached_{len(reached)}")
+            places[identity(tensor)] = last
             last.meta = dict(node.meta)
             reached.append(tensor)
-        node.replace_all_uses_with(places[key])
+        node.replace_all_uses_with(places[identity(tensor)])
         graph.graph.erase_node(node)
     graph.recompile()
     return reached
@@ -192,16 +236,18 @@ def fingerprint(
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def spread(value: Any, into: list[Any]) -> None:
-    """Append the tensors in nested tuples, lists and mappings, in a fixed order."""
+def spread(value: Any, into: list[Tensor], others: list[Any]) -> None:
+    """Append the tensors in nested tuples, lists and mappings, in a fixed order, and all else."""
     if isinstance(value, Tensor):
         into.append(value)
     elif isinstance(value, dict):
-        for key in value:
-            spread(value[key], into)
+        for each in value.values():
+            spread(each, into, others)
     elif isinstance(value, tuple | list):
         for each in value:
-            spread(each, into)
+            spread(each, into, others)
+    else:
+        others.append(value)
 
 
 def gathered(form: Any, tensors: Iterator[Any]) -> Any:

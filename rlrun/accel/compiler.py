@@ -26,21 +26,23 @@ GRAPHS: dict[Graph, dict[str, Any]] = {
 """What the compiler of graphs is told."""
 
 
-def fast(device: str, graph: Graph, *, same_draws: bool) -> Transform:
+def fast(device: str, graph: Graph, say: Callable[[str], None], *, same_draws: bool) -> Transform:
     """Return what makes functions of tensors on a kind of device faster.
 
     With `same_draws` they draw the same random numbers as before.
     """
     if device == "cpu":
-        return partial(ahead, same_draws=same_draws)
+        return partial(ahead, say=say, same_draws=same_draws)
     return partial(compiled if same_draws else compiled_steps, graph=graph)
 
 
-def ahead(function: Callable[..., Any], same_draws: bool = True) -> Callable[..., Any]:
+def ahead(
+    function: Callable[..., Any], say: Callable[[str], None] = print, same_draws: bool = True
+) -> Callable[..., Any]:
     """Return `function` as machine code that is called without a look at anything: `ahead.py`."""
     from rlrun.accel.ahead import Ahead, machine_code
 
-    return Ahead(function, machine_code, _options(same_draws))
+    return Ahead(function, machine_code, _options(same_draws), say)
 
 
 def compiled(
@@ -126,7 +128,7 @@ def _options(same_draws: bool) -> dict[str, Any]:
 
 def compiling(frame: FrameType | None) -> bool:
     """Say whether a call stack, given by its innermost frame, stands inside the compiler."""
-    inside = (("torch._dynamo.convert_frame", None), ("rlrun.accel.ahead", "build"))
+    inside = (("torch._dynamo.convert_frame", None), ("rlrun.accel.ahead", "_compile"))
     while frame is not None:
         name = frame.f_globals.get("__name__")
         if (name, None) in inside or (name, frame.f_code.co_name) in inside:
