@@ -236,9 +236,10 @@ def test_a_logger_that_does_not_start_is_left_out(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["collect", "update"])
-def test_a_signal_while_the_compiler_works_does_not_wait_for_it(where, tmp_path):
-    compiler = {"__name__": "torch._dynamo.convert_frame", "kill": os.kill}
-    text = "def compile(*words):\n try:\n  kill(*words)\n except Exception:\n  pass\n return 5\n"
+@pytest.mark.parametrize("inside", ["torch._dynamo.convert_frame", "rlrun.accel.ahead"])
+def test_a_signal_while_the_compiler_works_does_not_wait_for_it(inside, where, tmp_path):
+    compiler = {"__name__": inside, "kill": os.kill}
+    text = "def _compile(*words):\n try:\n  kill(*words)\n except Exception:\n  pass\n return 5\n"
     exec(text, compiler)
     with experiment(tmp_path / "run", short(save_every=0, eval_every=0)) as run:
         owner = run.collector if where == "collect" else run.algorithm
@@ -247,7 +248,7 @@ def test_a_signal_while_the_compiler_works_does_not_wait_for_it(where, tmp_path)
         def stop_in_the_third(*given):
             calls.append(1)
             if len(calls) == 3:
-                compiled.append(compiler["compile"](os.getpid(), signal.SIGINT))
+                compiled.append(compiler["_compile"](os.getpid(), signal.SIGINT))
             return original(*given)
 
         setattr(owner, where, stop_in_the_third)
