@@ -2,6 +2,7 @@
 
     make bench                                   every case, in every way it can be run
     make bench ARGS="ppo-small --ways eager"     one case in one way
+    python scripts/bench.py --table              no measuring: the table of docs/performance.md
 
 Each case runs rlrun and the peer in turn, each in a process of its own with one torch thread,
 several times; what counts is the median of the ratios, because absolute speed drifts. Run it on a
@@ -20,12 +21,27 @@ from typing import Any
 import machine
 
 ROOT = Path(__file__).parent.parent
-STORE = ROOT / "docs" / "performance.json"
-CASES = ("ppo-small", "ppo-wide", "ppo-epochs", "a2c", "dqn-zoo", "dqn-freq4", "sac", "td3")
+STORE, PAGE = ROOT / "docs" / "performance.json", ROOT / "docs" / "performance.md"
+CASES = {
+    "ppo-small": "PPO, CartPole, 4 x 128, 4 epochs x 4 minibatches, 64x64",
+    "ppo-wide": "PPO, CartPole, 64 x 128, likewise",
+    "ppo-epochs": "PPO, CartPole, 8 x 32, 20 epochs of one batch",
+    "a2c": "A2C, CartPole, 8 x 5",
+    "dqn-zoo": "DQN, CartPole, RL Baselines3 Zoo's values, 0.5 gradient steps a step, 256x256",
+    "dqn-freq4": "DQN, CartPole, a gradient step of 64 every 4 steps, 64x64",
+    "sac": "SAC, Pendulum, a gradient step of 256 a step, 256x256",
+    "td3": "TD3, Pendulum, likewise",
+}
+COLUMNS = ("case", "way", "rlrun / Stable-Baselines3", "range", "command")
 WAYS = {
     "eager": ["accel=off", "env.vectorization=sync"],
     "compiled": ["accel=compile", "env.vectorization=sync"],
     "batched": ["accel=compile", "env.vectorization=torch"],
+}
+SHOWN = {
+    "eager": "eager, Gymnasium's environments",
+    "compiled": "`accel=compile`, Gymnasium's environments",
+    "batched": "`accel=compile env.vectorization=torch`",
 }
 
 
@@ -36,9 +52,15 @@ def main() -> None:
     )
     parser.add_argument("cases", nargs="*", metavar="case")
     parser.add_argument("--ways", nargs="+", choices=sorted(WAYS), default=list(WAYS))
-    parser.add_argument("--peer", required=True, help="the Python that has Stable-Baselines3")
+    parser.add_argument("--peer", help="the Python that has Stable-Baselines3")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--table", action="store_true", help="measure nothing, write the table")
     arguments = parser.parse_args()
+    if arguments.table:
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        return
+    if not arguments.peer:
+        parser.error("--peer is needed to measure")
     cases = arguments.cases or list(CASES)
     if not set(cases) <= set(CASES):
         parser.error(f"cases are {', '.join(CASES)}")
@@ -83,6 +105,26 @@ def record(case: str, row: dict[str, Any]) -> None:
     held.setdefault("cases", {}).setdefault(case, {})[row["way"]] = row
     held["machine"] = machine.describe()
     STORE.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def with_table(page: str) -> str:
+    """Return the page with its table of ratios written anew from the file."""
+    held = json.loads(STORE.read_text(encoding="utf-8"))["cases"]
+    lines = page.splitlines()
+    first = lines.index(f"| {' | '.join(COLUMNS)} |")
+    last = lines.index("", first)
+    rows = [row(case, held[case][way]) for case in CASES for way in WAYS if way in held[case]]
+    return "\n".join([*lines[: first + 2], *rows, *lines[last:]]) + "\n"
+
+
+def row(case: str, found: dict[str, Any]) -> str:
+    """Return one line of the table."""
+    low, high = found["range"]
+    spread = "one pair" if low == high else f"{low} to {high}"
+    command = f'`make bench ARGS="{case} --ways {found["way"]}"`'
+    cells = (CASES[case], SHOWN[found["way"]], found["ratio"], spread, command)
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 if __name__ == "__main__":
