@@ -226,13 +226,12 @@ def fingerprint(
     graph: fx.GraphModule, examples: tuple[Tensor, ...], options: dict[str, Any]
 ) -> str:
     """Return what tells one program from all others, on this machine and with this compiler."""
-    from torch._inductor.cpu_vec_isa import pick_vec_isa
-
     shapes = [(tuple(each.shape), each.stride(), each.dtype) for each in examples]
     switches = [(key, value) for key, value in options.items() if isinstance(value, bool)]
-    machine = (torch.__version__, torch.get_num_threads(), pick_vec_isa(), os.environ.get("CXX"))
+    abilities = sorted(torch.cpu.get_capabilities().items())
+    machine = (torch.__version__, torch.get_num_threads(), abilities, os.environ.get("CXX"))
     sources = [Path(__file__).with_name(name).read_text() for name in ("ahead.py", "bias.py")]
-    parts = (graph.code, shapes, switches, tuple(map(str, machine)), sources)
+    parts = (graph.code, shapes, switches, machine, sources)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
