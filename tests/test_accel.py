@@ -7,8 +7,9 @@ import torch
 
 from rlrun.accel import accelerator, compiler
 from rlrun.accel.accelerator import WORTH_ACTING, WORTH_COMPILING, Accelerator
-from rlrun.accel.ahead import Ahead, interpreted
+from rlrun.accel.ahead import Ahead
 from rlrun.accel.compiler import ahead, check_accel, compiled
+from rlrun.accel.programs import interpreted
 from rlrun.build import build_parts
 from rlrun.config import ConfigError
 from rlrun.data.collector import Collector
@@ -19,9 +20,14 @@ from tests.recipes import ALGORITHMS, changed
 UPDATES = 6
 
 
+def only_sizes(text: str) -> None:
+    """Hear of what is not compiled: nothing, but where the sizes of batches change."""
+    assert "sizes change" in text
+
+
 def traced(function):
     """The way of a CPU, but for its machine code."""
-    return Ahead(function, interpreted, {})
+    return Ahead(function, interpreted, {}, say=only_sizes)
 
 
 WAYS = {"a CPU's": traced, "a GPU's": partial(compiled, backend="aot_eager")}
@@ -71,7 +77,7 @@ def test_switches_equal_eager(way, options):
 
 @pytest.mark.skipif(not compiler.has_compiler(), reason="needs a C++ compiler")
 def test_generated_code_equals_eager():
-    for way in (ahead, compiled):
+    for way in (partial(ahead, say=pytest.fail), compiled):
         torch.testing.assert_close(
             learned("ppo", None)[0], learned("ppo", way)[0], rtol=1e-4, atol=1e-5
         )
@@ -93,6 +99,7 @@ class Told:
     """An algorithm with one learner that counts what it is told."""
 
     steady, runner = True, "sync"
+    __module__ = "rlrun.algos.told"
 
     def __init__(self) -> None:
         self.learner = Learner([torch.nn.Parameter(torch.zeros(2))])

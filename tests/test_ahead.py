@@ -6,8 +6,11 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from rlrun.accel.ahead import Ahead, gathered, interpreted, machine_code, spread
+from rlrun.accel import programs
+from rlrun.accel.ahead import Ahead
 from rlrun.accel.compiler import has_compiler
+from rlrun.accel.programs import fingerprint, interpreted, machine_code
+from rlrun.accel.script import gathered, spread, write_down
 from rlrun.build import build_parts
 from rlrun.data.collector import Collector
 from tests.recipes import recipe
@@ -36,7 +39,7 @@ def test_what_is_spread_is_gathered():
     found, others = [], []
     spread(nested, found, others)
     assert [each.item() for each in found] == [0.0, 1.0, 2.0, 3.0]
-    assert others == [None, 5]
+    assert others == [("b", "a"), (type(None), None), (int, 5)]
     again = gathered(nested, iter([each + 10 for each in found]))
     assert isinstance(again, Pair)
     assert list(again.one) == ["b", "a"]
@@ -45,25 +48,123 @@ def test_what_is_spread_is_gathered():
     assert [again.one["b"], again.one["a"][0], again.other[0], again.other[2]] == [10, 11, 12, 13]
 
 
-def test_a_program_is_built_once_for_each_shape():
-    built, scale = [], torch.tensor(2.0)
-    double = Ahead(lambda x: x * scale, counted(built), {})
-    for size in (3, 2, 3, 2):
-        assert torch.equal(double(torch.ones(size)), torch.full((size,), 2.0))
-    assert built == [[(3,), ()], [(2,), ()]]
+def other(function):
+    """The way of what is not compiled ahead: one more, to tell them apart."""
+    return lambda *values: function(*values) + 1000
 
 
-def test_more_shapes_than_two_and_other_numbers_are_computed_as_they_are():
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        ((torch.ones(2), 2), 4.0),  # the same again
+        ((torch.ones(3), 2), 1004.0),
+        ((torch.ones(2, dtype=torch.float64), 2), 1004.0),
+        ((torch.ones(2), 3), 1006.0),
+        ((torch.ones(2), 2.0), 1004.0),
+        ((torch.ones(2), True), 1002.0),
+    ],
+)
+def test_what_is_compiled_is_for_one_shape_and_for_the_numbers_it_saw(second, expected):
     built, said, scale = [], [], torch.tensor(2.0)
-    times = Ahead(lambda x, k: {"y": x * scale * k}, counted(built), {}, said.append)
-    assert times(torch.ones(2), 1)["y"].tolist() == [2.0, 2.0]
+    times = Ahead(lambda x, k: x * scale * k, counted(built), {}, other, said.append)
+    first = (torch.ones(2), 2)
+    assert times(*first).tolist() == [4.0, 4.0]
+    assert times(*second).unique().tolist() == [expected]
+    assert times(*first).tolist() == [4.0, 4.0]
+    assert times(*second).unique().tolist() == [expected]
+    assert built == [[(2,), ()]]
+    assert len(said) == (expected != 4.0)
+    assert all("sizes change from call to call" in text for text in said)
+
+
+def test_names_and_their_order_are_part_of_the_shape():
+    said = []
+    call = Ahead(lambda x: x["a"] - x["b"], interpreted, {}, say=said.append)
+    one, two = torch.tensor(1.0), torch.tensor(2.0)
+    assert call({"a": one, "b": two}).item() == -1.0
+    assert call({"b": two, "a": one}).item() == -1.0
+
+
+def test_what_cannot_be_compiled_is_called_as_it_is():
+    said = []
+
+    def failing(graph, examples, options):
+        raise OSError("no compiler\nhere")
+
+    call = Ahead(lambda x: x + 1, failing, {}, other, said.append)
+    assert [call(torch.tensor(1.0)).item() for _ in range(12)] == [2.0] * 12
+    asks = Ahead(lambda x: x if x > 0 else -x, interpreted, {}, other, said.append)
+    assert asks(torch.tensor(-3.0)).item() == 3.0
+    assert (
+        said[0] == "accel   no code was made (OSError: no compiler): a function is called as it is"
+    )
+    assert len(said) == 2
+
+
+def test_what_is_another_at_each_call_or_has_gaps_goes_the_other_way():
+    said, count = [], iter(range(1, 100))
+    call = Ahead(lambda x: x * next(count), interpreted, {}, other, said.append)
+    assert call(torch.tensor(1.0)).item() > 1000
+    sliced, spun = torch.arange(6.0)[::2], torch.ones(1).expand(3)
+    gaps = Ahead(lambda x: x + sliced + spun, interpreted, {}, other, said.append)
+    assert gaps(torch.zeros(3)).tolist() == [1001.0, 1003.0, 1005.0]
+    assert ["another at each call" in said[0], "gaps" in said[1], len(said)] == [True, True, 2]
+
+
+def test_a_constant_made_inside_is_no_change():
+    said = []
+    call = Ahead(lambda x: x * torch.tensor(2.0), interpreted, {}, other, said.append)
+    assert [call(torch.tensor(1.0)).item() for _ in range(12)] == [2.0] * 12
     assert said == []
-    assert times(torch.ones(2), 3)["y"].tolist() == [6.0, 6.0]
-    assert said == ["accel   sizes change from call to call: further ones are not compiled"]
-    assert times(torch.ones(2, dtype=torch.int64), 3)["y"].tolist() == [6.0, 6.0]
-    assert times(torch.ones(2), 1)["y"].tolist() == [2.0, 2.0]
-    assert len(built) == 2
-    assert len(said) == 1
+
+
+def test_no_result_shares_memory_with_what_was_given_or_reached():
+    held = torch.zeros(3)
+    call = Ahead(lambda x: (held, x.view(3, 1), x[:2], held[1:]), interpreted, {})
+    given = torch.ones(3)
+    results = call(given)
+    given.fill_(5.0)
+    held.fill_(7.0)
+    assert [each.unique().tolist() for each in results] == [[0.0], [1.0], [1.0], [0.0]]
+
+
+def test_writing_down_writes_nothing_and_reaches_everything_once():
+    weight, one, two, extra = (torch.ones(2) for _ in range(4))
+
+    def function(x):
+        torch._foreach_add_([one, two], 1.0)
+        torch.mul(x, 2.0, out=extra)
+        weight.mul_(3.0)
+        return weight + weight + one + two + extra
+
+    script = write_down(function, (torch.ones(2),), [torch.ones(2)])
+    assert [each.tolist() for each in (weight, one, two, extra)] == [[1.0, 1.0]] * 4
+    assert len(script.reached) == 4
+
+
+def test_a_name_is_for_one_program_only(monkeypatch):
+    def name(function, x, options=None):
+        script = write_down(function, (x,), [x])
+        return fingerprint(script.graph, (*script.examples, *script.reached), options or {})
+
+    def double(x):
+        return x * 2.0
+
+    plain = name(double, torch.ones(2))
+    assert plain == name(double, torch.ones(2)) == name(lambda x: x * 2.0, torch.zeros(2))
+    names = [
+        plain,
+        name(lambda x: x * 2.5, torch.ones(2)),
+        name(double, torch.ones(3)),
+        name(double, torch.ones(2, dtype=torch.float64)),
+        name(double, torch.ones(2), {"fallback_random": True}),
+        name(double, torch.ones(2), {"fallback_random": False}),
+    ]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    names.append(name(double, torch.ones(2)))
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    names.append(name(double, torch.ones(2)))
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("what", ["number", "tensor", "nothing"])
@@ -75,7 +176,7 @@ def test_what_is_not_true_any_more_is_found_out(what):
             return x * self.number * self.tensor
 
     scaled, said = Scaled(), []
-    call = Ahead(scaled, interpreted, {}, said.append)
+    call = Ahead(scaled, interpreted, {}, say=said.append)
     assert [call(torch.tensor(1.0)).item() for _ in range(5)] == [2.0] * 5
     if what == "number":
         scaled.number = 3.0
@@ -151,7 +252,7 @@ def fragments(algo, env_id, transform):
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
 @pytest.mark.parametrize("algo", ["ppo", "a2c", "reinforce", "trpo"])
 def test_acting_is_the_same(algo, env_id):
-    traced = partial(Ahead, backend=interpreted, options={})
+    traced = partial(Ahead, backend=interpreted, options={}, say=pytest.fail)
     expected, found = fragments(algo, env_id, None), fragments(algo, env_id, traced)
     for one, other in zip(expected, found, strict=True):
         torch.testing.assert_close(one, other)
@@ -168,7 +269,7 @@ def test_machine_code_is_the_same_draws_the_same_and_is_made_once(monkeypatch, t
         return {"y": (x @ weight).tanh() + noise, "n": count + 1}
 
     def called():
-        call = Ahead(function, machine_code, {"fallback_random": True})
+        call = Ahead(function, machine_code, {"fallback_random": True}, say=pytest.fail)
         torch.manual_seed(1)
         count.zero_()
         return [call(torch.ones(4, 3) * k) for k in range(3)]
@@ -179,8 +280,13 @@ def test_machine_code_is_the_same_draws_the_same_and_is_made_once(monkeypatch, t
         expected = [function(torch.ones(4, 3) * k) for k in range(3)]
     torch.testing.assert_close(called(), expected)
     assert count == 3
-    monkeypatch.setattr(torch.export, "export", None)  # from here on nothing can be compiled
-    torch.testing.assert_close(called(), expected)
-    with pytest.raises(TypeError):
-        Ahead(lambda x: x + 3, machine_code, {})(torch.ones(1))
-    assert [each.suffix for each in (tmp_path / "rlrun").iterdir()] == [".pt2"]
+    (kept,) = (tmp_path / "rlrun").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.export, "export", None)  # nothing can be compiled
+        torch.testing.assert_close(called(), expected)
+    kept.write_bytes(kept.read_bytes()[:1000])  # damaged: made anew, and the run goes on
+    asked = []
+    monkeypatch.setattr(programs, "keep", lambda made, place: asked.append(place) or 1 / 0)
+    with pytest.raises(pytest.fail.Exception, match="ZeroDivisionError"):
+        called()
+    assert asked == [kept]

@@ -27,6 +27,9 @@ WORTH_COMPILING = 20_000
 WORTH_ACTING = 100_000
 """Steps of each environment ahead from which compiling what acts pays."""
 
+OURS = ("rlrun", "torch")
+"""Where code comes from that compiles without a look at every call."""
+
 
 class Accelerator:
     """Decides, and tells the learners of an algorithm."""
@@ -47,9 +50,9 @@ class Accelerator:
         self._say, self._collector, self._steps = say, collector, steps
         self._threads, self._counting = threads, threads is not None
         self._graph: Graph = "cuda_graph" if mode == "cuda_graph" else "compile"
-        self._device = collector.device.type
+        self._asks = collector.device.type != "cpu" or not ours(algorithm)
         # on a GPU a step of its own is bound by its kernels' launches, however it is called
-        able = collector.unrolls or (collector.forgets and self._device == "cpu")
+        able = collector.unrolls or (collector.forgets and not self._asks)
         self._acts = algorithm.steady and able
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]
@@ -98,7 +101,7 @@ class Accelerator:
         for learner in self._learners:
             if self._graph == "cuda_graph":
                 hold_still(learner.lasting)
-            way = fast(self._device, self._graph, self._say, same_draws=True)
+            way = fast(self._asks, self._graph, self._say, same_draws=True)
             learner.transform(way if self._threads is None else self._threads.through(way))
         waits = "the next update waits for it, for up to a minute"
         self._say(f"accel   {self._graph}: {reason}; {waits}")
@@ -106,8 +109,16 @@ class Accelerator:
     def _act(self, reason: str) -> None:
         self._acts = False
         unrolls = self._collector.unrolls
-        self._collector.transform(
-            fast(self._device, self._graph, self._say, same_draws=not unrolls)
-        )
+        self._collector.transform(fast(self._asks, self._graph, self._say, same_draws=not unrolls))
         what = "act and environment as one" if unrolls else "act"
         self._say(f"accel   {what}: {reason}; the next steps wait for it")
+
+
+def ours(algorithm: Algorithm) -> bool:
+    """Say whether an algorithm and its networks are this package's, not a plug-in's.
+
+    Of these it is known, and tested, that no number in a loss changes unless it is a tensor.
+    """
+    parts = (part for part in algorithm.parts().values() if isinstance(part, Module))
+    layers = (type(layer) for part in parts for layer in part.modules())
+    return all(kind.__module__.split(".")[0] in OURS for kind in (type(algorithm), *layers))

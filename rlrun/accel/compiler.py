@@ -26,12 +26,13 @@ GRAPHS: dict[Graph, dict[str, Any]] = {
 """What the compiler of graphs is told."""
 
 
-def fast(device: str, graph: Graph, say: Callable[[str], None], *, same_draws: bool) -> Transform:
-    """Return what makes functions of tensors on a kind of device faster.
+def fast(asks: bool, graph: Graph, say: Callable[[str], None], *, same_draws: bool) -> Transform:
+    """Return what makes functions of tensors faster.
 
-    With `same_draws` they draw the same random numbers as before.
+    What `asks` looks at every call whether all it saw is still so. With `same_draws` the random
+    numbers are those that the function would draw.
     """
-    if device == "cpu":
+    if not asks:
         return partial(ahead, say=say, same_draws=same_draws)
     return partial(compiled if same_draws else compiled_steps, graph=graph)
 
@@ -40,9 +41,10 @@ def ahead(
     function: Callable[..., Any], say: Callable[[str], None] = print, same_draws: bool = True
 ) -> Callable[..., Any]:
     """Return `function` as machine code that is called without a look at anything: `ahead.py`."""
-    from rlrun.accel.ahead import Ahead, machine_code
+    from rlrun.accel.ahead import Ahead
+    from rlrun.accel.programs import machine_code
 
-    return Ahead(function, machine_code, _options(same_draws), say)
+    return Ahead(function, machine_code, _options(same_draws), compiled, say)
 
 
 def compiled(

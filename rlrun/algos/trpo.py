@@ -65,7 +65,8 @@ class TRPO(Algorithm):
     def faults(cls, values: Mapping[str, Any], num_envs: int) -> list[Problem]:
         """Return a bound that holds the policy fast, and minibatches that do not divide."""
         problems = undivided(values, num_envs)
-        if values.get("target_kl") == Schedule.constant(0.0):
+        bound = values.get("target_kl")
+        if isinstance(bound, Schedule) and not any(bound.extremes()):
             reason = "at 0 the policy never moves; set 0.01, or a schedule"
             problems.append(Problem("algo.target_kl", reason))
         return problems

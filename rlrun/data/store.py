@@ -154,10 +154,14 @@ def put_rows(column: Tensor, index: Index, leaf: Tensor) -> None:
 def put(column: Tensor, low: int, high: int, leaf: Tensor) -> None:
     """Write what a fragment `[T, N, ...]` or a step `[N, ...]` holds to rows `low` to `high`."""
     if column.is_cpu:
-        array = column.numpy()
-        array[low:high] = leaf.numpy().reshape(high - low, *array.shape[1:])
+        column.numpy()[low:high] = in_rows(leaf, column).numpy()
     else:
-        column[low:high] = leaf.reshape(high - low, *column.shape[1:])
+        column[low:high] = in_rows(leaf, column)
+
+
+def in_rows(leaf: Tensor, column: Tensor) -> Tensor:
+    """Return a fragment `[T, N, ...]` or a step `[N, ...]` as rows of a column."""
+    return leaf if leaf.ndim == column.ndim else leaf.flatten(0, 1)
 
 
 def flat(numbers: Tensor) -> NDArray[Any]:

@@ -5,8 +5,9 @@ from functools import partial
 import pytest
 import torch
 
-from rlrun.accel.ahead import Ahead, interpreted
+from rlrun.accel.ahead import Ahead
 from rlrun.accel.compiler import ahead, compiled_steps, has_compiler
+from rlrun.accel.programs import interpreted
 from rlrun.build import build_parts
 from rlrun.data import collector as collecting
 from rlrun.data.collector import Collector
@@ -76,7 +77,7 @@ def test_unrolled_is_stepwise(env_id, explore):
 def test_generated_code_takes_the_same_steps(monkeypatch):
     monkeypatch.setattr(collecting, "LONGEST_STRIDE", 2)  # compiled sooner
     expected, _ = collected("CartPole-v1", lambda function: function, False, draw=constant)
-    for way in (ahead, compiled_steps):
+    for way in (partial(ahead, say=pytest.fail), compiled_steps):
         found, _ = collected("CartPole-v1", way, False, draw=constant)
         for one, other in zip(expected[-1], found[-1], strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -113,7 +114,7 @@ def test_what_explores_by_tensors_alone_is_one_graph(device, begun, algo, env_id
         found.append(given)
         return interpreted(graph, given, *options) if options else graph
 
-    on_cpu = partial(Ahead, backend=noted, options={})
+    on_cpu = partial(Ahead, backend=noted, options={}, say=pytest.fail)
     collector.transform(on_cpu if device == "cpu" else partial(compiled_steps, backend=noted))
     for progress in (0.0, 0.5, 1.0):
         algorithm.anneal(progress)

@@ -1,0 +1,144 @@
+"""What a function of tensors does, written down once for arguments of one shape."""
+
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from rlrun.nets.tracing import tracing
+
+TENSOR = object()
+"""Stands for a tensor in the form of a result."""
+
+
+class Script(NamedTuple):
+    """A graph of operations on arguments like `examples`, and on the tensors `reached` otherwise.
+
+    `form` is the result's, with `TENSOR` for each tensor in it.
+    """
+
+    graph: fx.GraphModule
+    examples: tuple[Tensor, ...]
+    reached: list[Tensor]
+    form: Any
+
+
+def write_down(
+    function: Callable[..., Any], values: tuple[Any, ...], given: list[Tensor]
+) -> Script:
+    """Return what a function does with `values`, whose tensors are `given`, without doing it."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    form: Any = None
+
+    def flat(*tensors: Tensor) -> list[Tensor]:
+        nonlocal form
+        form = function(*gathered(values, iter(tensors)))
+        results: list[Tensor] = []
+        spread(form, results, [])
+        form = gathered(form, repeat(TENSOR))
+        return [each.clone() for each in results]  # some may be views of what was given
+
+    grad = torch.is_grad_enabled()
+    # under inference mode, where acting happens, nothing can be written down
+    with torch.inference_mode(False), torch.set_grad_enabled(grad), tracing():
+        examples = tuple(torch.zeros_like(leaf) for leaf in given)
+        with Untouched():
+            graph = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
+        reached = [each.detach() for each in lift(graph)]
+    return Script(graph, examples, reached, form)
+
+
+class Untouched(TorchDispatchMode):
+    """Gives tensors that were written into their numbers back: writing down is not running."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._before: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Do what was called; keep the numbers of what it writes into."""
+        if func._schema.is_mutable:
+            self._keep(func._schema.arguments, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+    def _keep(self, declared: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        for place, each in enumerate(declared):
+            if each.alias_info is None or not each.alias_info.is_write:
+                continue
+            value = args[place] if place < len(args) else named.get(each.name)
+            for tensor in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(tensor, Tensor) and not isinstance(tensor, FakeTensor):
+                    with _disable_current_modes():
+                        self._before.setdefault(id(tensor), (tensor, tensor.clone()))
+
+    def __exit__(self, *error: Any) -> None:
+        """Leave, and put the numbers back."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            for tensor, before in self._before.values():
+                tensor.copy_(before)
+
+
+def lift(graph: fx.GraphModule) -> list[Tensor]:
+    """Turn the tensors that a graph holds into arguments behind its own; return them, each once."""
+    last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
+    places: dict[Any, fx.Node] = {}
+    reached: list[Tensor] = []
+    for node in [node for node in graph.graph.nodes if node.op == "get_attr"]:
+        tensor = getattr(graph, node.target)
+        if identity(tensor) not in places:
+            with graph.graph.inserting_after(last):
+                last = graph.graph.placeholder(f"reached_{len(reached)}")
+            places[identity(tensor)] = last
+            last.meta = dict(node.meta)
+            reached.append(tensor)
+        node.replace_all_uses_with(places[identity(tensor)])
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return reached
+
+
+def identity(tensor: Tensor) -> Any:
+    """Return what two views have in common only if they are the same."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+def spread(value: Any, into: list[Tensor], others: list[Any]) -> None:
+    """Append the tensors in nested tuples, lists and mappings, in a fixed order, and all else.
+
+    Raises TypeError for what is neither of these nor a number or a word.
+    """
+    if isinstance(value, Tensor):
+        into.append(value)
+    elif isinstance(value, dict):
+        others.append(tuple(value))
+        for each in value.values():
+            spread(each, into, others)
+    elif isinstance(value, tuple | list):
+        for each in value:
+            spread(each, into, others)
+    elif value is None or isinstance(value, bool | int | float | str):
+        others.append((type(value), value))
+    else:
+        raise TypeError(f"{type(value).__name__} is neither a tensor nor a number")
+
+
+def gathered(form: Any, tensors: Iterator[Any]) -> Any:
+    """Return what `form` is, with other tensors in the places of its own."""
+    if form is TENSOR or isinstance(form, Tensor):
+        return next(tensors)
+    if isinstance(form, dict):
+        return {key: gathered(value, tensors) for key, value in form.items()}
+    if isinstance(form, tuple | list):
+        parts = [gathered(each, tensors) for each in form]
+        if isinstance(form, list):
+            return parts
+        return form._make(parts) if hasattr(form, "_make") else tuple(parts)
+    return form
