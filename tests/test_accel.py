@@ -88,8 +88,8 @@ class Watched:
 
     device = torch.device("cpu")
 
-    def __init__(self, able: bool = True, forgets: bool = False) -> None:
-        self.unrolls, self.forgets, self.told = able, forgets, 0
+    def __init__(self, able: bool = True) -> None:
+        self.unrolls, self.told = able, 0
 
     def transform(self, transform) -> None:
         self.told += 1
@@ -130,7 +130,8 @@ def test_auto_compiles_where_much_work_lies_ahead(
 ):
     monkeypatch.setattr(accelerator, "has_compiler", lambda: True)
     told, said = Told(), []
-    asked = Accelerator(mode, told, Watched(able=False), 0, said.append)
+    told.steady = False
+    asked = Accelerator(mode, told, Watched(), 0, said.append)
     told.learner.updates = 7  # steps of before it was first asked do not count
     asked.consider(start)
     told.learner.updates += updates
@@ -145,11 +146,12 @@ def test_auto_compiles_where_much_work_lies_ahead(
     [
         ("auto", True, True, 2 * WORTH_ACTING, 0.5, True),
         ("auto", True, True, 2 * WORTH_ACTING - 2, 0.5, False),
-        ("auto", False, True, 9 * WORTH_ACTING, 0.0, False),
+        ("auto", False, True, 9 * WORTH_ACTING, 0.0, True),
         ("auto", True, False, 9 * WORTH_ACTING, 0.0, False),
         ("off", True, True, 9 * WORTH_ACTING, 0.0, False),
         ("compile", True, True, 0, 0.0, True),
-        ("compile", False, True, 0, 0.0, False),
+        ("compile", False, True, 0, 0.0, True),
+        ("compile", True, False, 0, 0.0, False),
     ],
 )
 def test_collecting_is_unrolled_where_many_steps_lie_ahead(
@@ -162,6 +164,24 @@ def test_collecting_is_unrolled_where_many_steps_lie_ahead(
     asked.consider(progress)
     asked.consider(progress)
     assert collector.told == expected
+
+
+@pytest.mark.parametrize("where", ["on a GPU", "a plug-in's algorithm", "a plug-in's network"])
+@pytest.mark.parametrize("able", [True, False])
+def test_elsewhere_acting_is_compiled_only_together_with_environments(able, where, monkeypatch):
+    monkeypatch.setattr(accelerator, "has_compiler", lambda: True)
+    told, collector = Told(), Watched(able)
+    if where == "on a GPU":
+        collector.device = torch.device("cuda")
+    elif where == "a plug-in's algorithm":
+        told.__class__ = type("Foreign", (Told,), {"__module__": "my_rl.algos"})
+    else:
+        layer = type("Layer", (torch.nn.Linear,), {"__module__": "my_rl.networks"})(1, 1)
+        parts = {"learner": told.learner, "policy": torch.nn.Sequential(layer)}
+        told.parts = lambda: parts
+    Accelerator("compile", told, collector, 0, lambda text: None)
+    assert collector.told == able
+    assert told.learner._transform.keywords == {"graph": "compile"}
 
 
 def test_without_a_compiler_auto_stays_eager_and_compile_is_refused(monkeypatch):

@@ -229,9 +229,12 @@ def test_gradients_inside_are_found_and_inference_mode_does_not_matter():
     assert call(torch.tensor([1.0, 1.0])).tolist() == [2.0, 4.0]
 
 
-def fragments(algo, env_id, transform):
-    words = ("preset=none", "num_envs=4", "seed=3")
-    parts = build_parts(recipe(f"algo={algo}", f"env={env_id}", *words))
+ON_POLICY, ENVS = ("ppo", "a2c", "reinforce", "trpo"), ("CartPole-v1", "Pendulum-v1")
+MEMORIES = ("gru", "lstm", "transformer")
+
+
+def fragments(words, transform):
+    parts = build_parts(recipe(*words, "preset=none", "num_envs=4", "seed=3"))
     algorithm = parts.algorithm
     collector = Collector(parts.env, algorithm.initial_carry, parts.device, 0)
     assert algorithm.steady
@@ -242,18 +245,26 @@ def fragments(algo, env_id, transform):
     found = []
     for _ in range(3):
         fragment = collector.collect(act, 20)
-        found += [column.clone() for column in (*fragment[:6], *fragment.extra.values())]
+        columns = (*fragment[:6], *fragment.carry, *fragment.extra.values())
+        found += [column.clone() for column in columns]
         with torch.no_grad():
             for parameter in algorithm.policy.parameters():
                 parameter.add_(0.01)
     return found
 
 
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("algo", ["ppo", "a2c", "reinforce", "trpo"])
-def test_acting_is_the_same(algo, env_id):
+@pytest.mark.parametrize(
+    "words",
+    [
+        *((f"algo={algo}", f"env={env_id}") for algo in ON_POLICY for env_id in ENVS),
+        *(("algo=ppo", "env=CartPole-v1", f"network={name}") for name in MEMORIES),
+        ("algo=a2c", "env=Pendulum-v1", "network=gru"),
+        ("algo=ppo", "env=Pendulum-v1", "algo.policy.action_distribution=gsde"),
+    ],
+)
+def test_acting_is_the_same(words):
     traced = partial(Ahead, backend=interpreted, options={}, say=pytest.fail)
-    expected, found = fragments(algo, env_id, None), fragments(algo, env_id, traced)
+    expected, found = fragments(words, None), fragments(words, traced)
     for one, other in zip(expected, found, strict=True):
         torch.testing.assert_close(one, other)
 

@@ -52,8 +52,7 @@ class Accelerator:
         self._graph: Graph = "cuda_graph" if mode == "cuda_graph" else "compile"
         self._asks = collector.device.type != "cpu" or not ours(algorithm)
         # on a GPU a step of its own is bound by its kernels' launches, however it is called
-        able = collector.unrolls or (collector.forgets and not self._asks)
-        self._acts = algorithm.steady and able
+        self._acts = algorithm.steady and (collector.unrolls or not self._asks)
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]
         if any(isinstance(part, Module) and remembers(part) for part in parts):

@@ -44,20 +44,15 @@ class Collector:
         self._acting: tuple[ActFn, ActFn] | None = None
 
     @property
-    def forgets(self) -> bool:
-        """Whether the policy carries nothing from one step to the next."""
-        return not self._carry
-
-    @property
     def unrolls(self) -> bool:
         """Whether several steps of policy and environment can be one function of tensors."""
-        return isinstance(self.env, Unrollable) and self.env.unrolls and self.forgets
+        return isinstance(self.env, Unrollable) and self.env.unrolls and not self._carry
 
     def transform(self, transform: Transform) -> None:
         """From now on act through `transform`, such as a compiler.
 
         Where the environment `unrolls`, several steps of both go through it as one function. The
-        policy must depend on nothing but the observation and on tensors.
+        policy must depend on nothing but the observation, its carry and tensors.
         """
         self._transform, self._strides = transform, self.unrolls
         # no tensor of inference mode any more, for which a compiler makes a graph of its own
