@@ -130,6 +130,7 @@ def measure(
     if isinstance(parts.env, BatchedEnv):
         parts.env.unroll = _timed_unroll(parts.env.unroll, act, watch)  # type: ignore[method-assign]
     collector = Collector(parts.env, algorithm.initial_carry, parts.device, 1)
+    collector.transform = _timed_transform(collector, watch)  # type: ignore[method-assign, assignment]
     accelerator = _accelerator(recipe, algorithm, collector)
     act = watch.timed("act", act)
     collect = watch.timed("collect", collector.collect)
@@ -177,6 +178,17 @@ def _timed_unroll(unroll: Any, act: ActFn, watch: Stopwatch) -> Any:
         return watch.timed("environment", unroll(act, steps, transform))
 
     return timed
+
+
+def _timed_transform(collector: Collector, watch: Stopwatch) -> Callable[[Transform], None]:
+    """Return a collector's `transform`, whose faster `act` is timed: a compiler sees no clocks."""
+    plain = collector.transform
+
+    def transform(way: Transform) -> None:
+        unrolls = collector.unrolls
+        plain(way if unrolls else lambda function: watch.timed("act", way(function)))
+
+    return transform
 
 
 def summary(name: str, timings: list[Timing]) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """What `rlrun bench` measures."""
 
 import json
+from functools import partial
 
 import pytest
 
 from rlrun import bench, cli
+from rlrun.accel import accelerator
+from rlrun.accel.ahead import Ahead
+from rlrun.accel.programs import interpreted
 from rlrun.bench import CASES, Case, Stopwatch, Timing, measure, summary
 from rlrun.config import ConfigError
 from rlrun.verbs import bench as verb
@@ -19,6 +23,16 @@ def test_steps_are_counted_after_the_warm_up_and_parts_add_up():
         assert set(each.parts) == {"act", "environment", "store", "update", "logging", "other"}
         assert all(seconds > 0 for name, seconds in each.parts.items() if name != "other")
         assert sum(each.parts.values()) == pytest.approx(each.seconds)
+
+
+def test_what_acts_compiled_is_timed_too(monkeypatch):
+    monkeypatch.setattr(accelerator, "has_compiler", lambda: True)
+    traced = partial(Ahead, backend=interpreted, options={}, say=pytest.fail)
+    monkeypatch.setattr(accelerator, "fast", lambda *way, **draws: traced)
+    words = ["env.vectorization=sync", "accel=compile"]
+    for timing in measure(SMALL, words, 2):
+        assert timing.parts["act"] > 0.05 * timing.seconds
+        assert sum(timing.parts.values()) == pytest.approx(timing.seconds)
 
 
 def test_the_median_counts():
