@@ -41,10 +41,8 @@ def test_what_is_spread_is_gathered():
     assert [each.item() for each in found] == [0.0, 1.0, 2.0, 3.0]
     assert others == [("b", "a"), (type(None), None), (int, 5)]
     again = gathered(nested, iter([each + 10 for each in found]))
-    assert isinstance(again, Pair)
-    assert list(again.one) == ["b", "a"]
-    assert again.one["a"][1] is None
-    assert again.other[1] == 5
+    assert (type(again), list(again.one)) == (Pair, ["b", "a"])
+    assert (again.one["a"][1], again.other[1]) == (None, 5)
     assert [again.one["b"], again.one["a"][0], again.other[0], again.other[2]] == [10, 11, 12, 13]
 
 
@@ -291,10 +289,10 @@ def test_machine_code_is_the_same_draws_the_same_and_is_made_once(monkeypatch, t
         expected = [function(torch.ones(4, 3) * k) for k in range(3)]
     torch.testing.assert_close(called(), expected)
     assert count == 3
-    (kept,) = (tmp_path / "rlrun").iterdir()
     with monkeypatch.context() as patch:
         patch.setattr(torch.export, "export", None)  # nothing can be compiled
         torch.testing.assert_close(called(), expected)
+    (kept,) = (tmp_path / "rlrun").iterdir()
     kept.write_bytes(kept.read_bytes()[:1000])  # damaged: made anew, and the run goes on
     asked = []
     monkeypatch.setattr(programs, "keep", lambda made, place: asked.append(place) or 1 / 0)

@@ -31,7 +31,7 @@ def test_what_acts_compiled_is_timed_too(monkeypatch):
     monkeypatch.setattr(accelerator, "fast", lambda *way, **draws: traced)
     words = ["env.vectorization=sync", "accel=compile"]
     for timing in measure(SMALL, words, 2):
-        assert timing.parts["act"] > 0.05 * timing.seconds
+        assert timing.parts["act"] > 0.1 * timing.parts["environment"] > 0
         assert sum(timing.parts.values()) == pytest.approx(timing.seconds)
 
 
