@@ -15,8 +15,6 @@ from rlrun.build import build_parts
 from rlrun.data.collector import Collector
 from tests.recipes import recipe
 
-needs_compiler = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
-
 
 class Pair(NamedTuple):
     one: object
@@ -267,7 +265,7 @@ def test_acting_is_the_same(words):
         torch.testing.assert_close(one, other)
 
 
-@needs_compiler
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 def test_machine_code_is_the_same_draws_the_same_and_is_made_once(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     weight, count = torch.nn.Parameter(torch.randn(3, 2)), torch.zeros(())
