@@ -46,7 +46,7 @@ class RunConfig:
         "torch threads; auto chooses by the size of a gradient step", at_least=1
     )
     accel: Literal["auto", "off", "compile", "cuda_graph"] = option(
-        "compile losses and their gradients; auto does where enough work lies ahead"
+        "compile acting and gradient steps; auto does where enough work lies ahead"
     )
     precision: Literal["float32", "bfloat16"] = option(
         "arithmetic of the networks' products while learning; all else stays float32"
