@@ -20,11 +20,10 @@ from rlrun.algos.base import Algorithm
 from rlrun.build import build_parts
 from rlrun.clock import Clock
 from rlrun.data.collector import Collector
-from rlrun.envs.base import Transform
 from rlrun.envs.batched.base import BatchedEnv
 from rlrun.launch import prepare
 from rlrun.schema import Recipe
-from rlrun.types import ActFn, Metrics
+from rlrun.types import ActFn, Metrics, Transform
 
 COMMON = ("preset=none", "seed=1")
 PPO = ("algo=ppo", "env=CartPole-v1")

@@ -145,6 +145,8 @@ class Stateful(Protocol):
 
 ActFn: TypeAlias = Callable[[Obs, Carry], Decision]
 """A policy as the collector and the evaluator see it."""
+Transform: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""From a function of tensors to a faster one that gives the same, such as a compiler."""
 
 
 class Diverged(RuntimeError):  # noqa: N818 - the field's word for it

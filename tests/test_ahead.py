@@ -10,7 +10,7 @@ from rlrun.accel import programs
 from rlrun.accel.ahead import Ahead
 from rlrun.accel.compiler import has_compiler
 from rlrun.accel.programs import fingerprint, interpreted, machine_code
-from rlrun.accel.script import gathered, spread, write_down
+from rlrun.accel.script import trace, tree_flatten, tree_unflatten
 from rlrun.build import build_parts
 from rlrun.data.collector import Collector
 from tests.recipes import recipe
@@ -31,14 +31,14 @@ def counted(built):
     return backend
 
 
-def test_what_is_spread_is_gathered():
+def test_what_is_flattened_is_put_together_again():
     tensors = [torch.tensor(float(k)) for k in range(4)]
     nested = Pair({"b": tensors[0], "a": [tensors[1], None]}, (tensors[2], 5, tensors[3]))
     found, others = [], []
-    spread(nested, found, others)
+    tree_flatten(nested, found, others)
     assert [each.item() for each in found] == [0.0, 1.0, 2.0, 3.0]
     assert others == [("b", "a"), (type(None), None), (int, 5)]
-    again = gathered(nested, iter([each + 10 for each in found]))
+    again = tree_unflatten(nested, iter([each + 10 for each in found]))
     assert (type(again), list(again.one)) == (Pair, ["b", "a"])
     assert (again.one["a"][1], again.other[1]) == (None, 5)
     assert [again.one["b"], again.one["a"][0], again.other[0], again.other[2]] == [10, 11, 12, 13]
@@ -133,14 +133,14 @@ def test_writing_down_writes_nothing_and_reaches_everything_once():
         weight.mul_(3.0)
         return weight + weight + one + two + extra
 
-    script = write_down(function, (torch.ones(2),), [torch.ones(2)])
+    script = trace(function, (torch.ones(2),), [torch.ones(2)])
     assert [each.tolist() for each in (weight, one, two, extra)] == [[1.0, 1.0]] * 4
     assert len(script.reached) == 4
 
 
 def test_a_name_is_for_one_program_only(monkeypatch):
     def name(function, x, options=None):
-        script = write_down(function, (x,), [x])
+        script = trace(function, (x,), [x])
         return fingerprint(script.graph, (*script.examples, *script.reached), options or {})
 
     def double(x):

@@ -123,7 +123,7 @@ def test_what_was_asked_for_is_compiled_after_the_choice(monkeypatch, four_cores
     algorithm.step()
     compiled_on = []
 
-    def fast(asks, graph, say, same_draws):
+    def fast(guarded, graph, say, same_draws):
         return lambda function: (
             lambda rows: compiled_on.append((graph, torch.get_num_threads())) or function(rows)
         )

@@ -50,9 +50,9 @@ class Accelerator:
         self._say, self._collector, self._steps = say, collector, steps
         self._threads, self._counting = threads, threads is not None
         self._graph: Graph = "cuda_graph" if mode == "cuda_graph" else "compile"
-        self._asks = collector.device.type != "cpu" or not ours(algorithm)
+        self._guarded = collector.device.type != "cpu" or not ours(algorithm)
         # on a GPU a step of its own is bound by its kernels' launches, however it is called
-        self._acts = algorithm.steady and (collector.unrolls or not self._asks)
+        self._acts = algorithm.steady and (collector.unrolls or not self._guarded)
         parts = algorithm.parts().values()
         self._learners = [part for part in parts if isinstance(part, Learner)]
         if any(isinstance(part, Module) and remembers(part) for part in parts):
@@ -100,7 +100,7 @@ class Accelerator:
         for learner in self._learners:
             if self._graph == "cuda_graph":
                 hold_still(learner.lasting)
-            way = fast(self._asks, self._graph, self._say, same_draws=True)
+            way = fast(self._guarded, self._graph, self._say, same_draws=True)
             learner.transform(way if self._threads is None else self._threads.through(way))
         waits = "the next update waits for it, for up to a minute"
         self._say(f"accel   {self._graph}: {reason}; {waits}")
@@ -108,7 +108,9 @@ class Accelerator:
     def _act(self, reason: str) -> None:
         self._acts = False
         unrolls = self._collector.unrolls
-        self._collector.transform(fast(self._asks, self._graph, self._say, same_draws=not unrolls))
+        self._collector.transform(
+            fast(self._guarded, self._graph, self._say, same_draws=not unrolls)
+        )
         what = "act and environment as one" if unrolls else "act"
         self._say(f"accel   {what}: {reason}; the next steps wait for it")
 

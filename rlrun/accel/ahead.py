@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from rlrun.accel.programs import Backend, Run
-from rlrun.accel.script import Script, gathered, identity, spread, write_down
+from rlrun.accel.script import Script, identity, trace, tree_flatten, tree_unflatten
+from rlrun.types import Transform
 
-Way = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-
-def unchanged(function: Callable[..., Any]) -> Callable[..., Any]:
+def eager(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function as it is."""
     return function
 
@@ -40,7 +39,7 @@ class Ahead:
         function: Callable[..., Any],
         backend: Backend,
         options: dict[str, Any],
-        otherwise: Way = unchanged,
+        otherwise: Transform = eager,
         say: Callable[[str], None] = print,
     ) -> None:
         self._function, self._backend, self._options = function, backend, options
@@ -58,7 +57,7 @@ class Ahead:
             return self._other(*values)
         given: list[Tensor] = []
         others: list[Any] = []
-        spread(values, given, others)
+        tree_flatten(values, given, others)
         given = [leaf.contiguous() for leaf in given]  # the code knows one layout
         key = ([(leaf.shape, leaf.dtype) for leaf in given], others)
         if self._key is None:
@@ -74,11 +73,11 @@ class Ahead:
             assert self._other is not None
             return self._other(*values)
         outcome = self._run(given + self._script.reached)
-        return gathered(self._script.form, iter(outcome))
+        return tree_unflatten(self._script.form, iter(outcome))
 
     def _compile(self, values: tuple[Any, ...], given: list[Tensor]) -> None:
         try:
-            script, again = (write_down(self._function, values, given) for _ in range(2))
+            script, again = (trace(self._function, values, given) for _ in range(2))
             pairs = zip(script.reached, again.reached, strict=False)
             self._made_inside = [identity(one) != identity(other) for one, other in pairs]
             self._script = script
@@ -91,10 +90,10 @@ class Ahead:
                 self._run = self._backend(script.graph, (*script.examples, *copies), self._options)
         except Exception as fault:  # whatever a compiler says, it must not end a run
             reason = (str(fault).strip().splitlines() or [""])[0]
-            self._go(f"no code was made ({type(fault).__name__}: {reason})", unchanged)
+            self._go(f"no code was made ({type(fault).__name__}: {reason})", eager)
 
     def _look(self, values: tuple[Any, ...], given: list[Tensor]) -> None:
-        if self._run is not None and not self._true(write_down(self._function, values, given)):
+        if self._run is not None and not self._true(trace(self._function, values, given)):
             self._run = None
             self._go("a number changes inside", self._otherwise)
 
@@ -111,7 +110,7 @@ class Ahead:
             )
         )
 
-    def _go(self, reason: str, way: Way) -> None:
+    def _go(self, reason: str, way: Transform) -> None:
         self._other = way(self._function)
-        how = "called as it is" if way is unchanged else "compiled with a look at every call"
+        how = "called as it is" if way is eager else "compiled with a look at every call"
         self._say(f"accel   {reason}: a function is {how}")

@@ -10,12 +10,11 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 from rlrun.config import ConfigError, Problem
+from rlrun.types import Transform
 
 Mode: TypeAlias = Literal["auto", "off", "compile", "cuda_graph"]
 Graph: TypeAlias = Literal["compile", "cuda_graph"]
 """A graph whose kernels are called one by one, or recorded once and replayed as one."""
-Transform: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""From a function of tensors to a faster one that gives the same."""
 GRAPHS: dict[Graph, dict[str, Any]] = {
     # the code around the kernels in C++ too: in Python it costs as much as small kernels do
     "compile": {"cpp_wrapper": True},
@@ -26,13 +25,13 @@ GRAPHS: dict[Graph, dict[str, Any]] = {
 """What the compiler of graphs is told."""
 
 
-def fast(asks: bool, graph: Graph, say: Callable[[str], None], *, same_draws: bool) -> Transform:
+def fast(guarded: bool, graph: Graph, say: Callable[[str], None], *, same_draws: bool) -> Transform:
     """Return what makes functions of tensors faster.
 
-    What `asks` looks at every call whether all it saw is still so. With `same_draws` the random
-    numbers are those that the function would draw.
+    What is `guarded` looks at every call whether all it saw is still so. With `same_draws` the
+    random numbers are those that the function would draw.
     """
-    if not asks:
+    if not guarded:
         return partial(ahead, say=say, same_draws=same_draws)
     return partial(compiled if same_draws else compiled_steps, graph=graph)
 

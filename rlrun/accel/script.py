@@ -27,9 +27,7 @@ class Script(NamedTuple):
     form: Any
 
 
-def write_down(
-    function: Callable[..., Any], values: tuple[Any, ...], given: list[Tensor]
-) -> Script:
+def trace(function: Callable[..., Any], values: tuple[Any, ...], given: list[Tensor]) -> Script:
     """Return what a function does with `values`, whose tensors are `given`, without doing it."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -37,10 +35,10 @@ def write_down(
 
     def flat(*tensors: Tensor) -> list[Tensor]:
         nonlocal form
-        form = function(*gathered(values, iter(tensors)))
+        form = function(*tree_unflatten(values, iter(tensors)))
         results: list[Tensor] = []
-        spread(form, results, [])
-        form = gathered(form, repeat(TENSOR))
+        tree_flatten(form, results, [])
+        form = tree_unflatten(form, repeat(TENSOR))
         return [each.clone() for each in results]  # some may be views of what was given
 
     grad = torch.is_grad_enabled()
@@ -110,7 +108,7 @@ def identity(tensor: Tensor) -> Any:
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
-def spread(value: Any, into: list[Tensor], others: list[Any]) -> None:
+def tree_flatten(value: Any, into: list[Tensor], others: list[Any]) -> None:
     """Append the tensors in nested tuples, lists and mappings, in a fixed order, and all else.
 
     Raises TypeError for what is neither of these nor a number or a word.
@@ -120,24 +118,24 @@ def spread(value: Any, into: list[Tensor], others: list[Any]) -> None:
     elif isinstance(value, dict):
         others.append(tuple(value))
         for each in value.values():
-            spread(each, into, others)
+            tree_flatten(each, into, others)
     elif isinstance(value, tuple | list):
         for each in value:
-            spread(each, into, others)
+            tree_flatten(each, into, others)
     elif value is None or isinstance(value, bool | int | float | str):
         others.append((type(value), value))
     else:
         raise TypeError(f"{type(value).__name__} is neither a tensor nor a number")
 
 
-def gathered(form: Any, tensors: Iterator[Any]) -> Any:
+def tree_unflatten(form: Any, tensors: Iterator[Any]) -> Any:
     """Return what `form` is, with other tensors in the places of its own."""
     if form is TENSOR or isinstance(form, Tensor):
         return next(tensors)
     if isinstance(form, dict):
-        return {key: gathered(value, tensors) for key, value in form.items()}
+        return {key: tree_unflatten(value, tensors) for key, value in form.items()}
     if isinstance(form, tuple | list):
-        parts = [gathered(each, tensors) for each in form]
+        parts = [tree_unflatten(each, tensors) for each in form]
         if isinstance(form, list):
             return parts
         return form._make(parts) if hasattr(form, "_make") else tuple(parts)

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rlrun.envs.base import Transform, Unrollable, Unrolled, VecEnv
-from rlrun.types import ActFn, Carry, Decision, Diverged, Fragment, Obs, Step, map_obs
+from rlrun.envs.base import Unrollable, Unrolled, VecEnv
+from rlrun.types import ActFn, Carry, Decision, Diverged, Fragment, Obs, Step, Transform, map_obs
 
 LONGEST_STRIDE = 8  # a compiler takes 20 s for 8 steps, and longer strides gain a tenth more
 STATISTICS_WINDOW = 100  # episodes in rollout/ep_rew_mean, as in Stable-Baselines3

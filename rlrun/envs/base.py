@@ -1,15 +1,13 @@
 """What the collector and the evaluator ask of a vectorised environment."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 
-from rlrun.types import ActFn, EnvSpec, Fragment, Obs, Step
+from rlrun.types import ActFn, EnvSpec, Fragment, Obs, Step, Transform
 
-Transform: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""From a function of tensors to a faster one that gives the same."""
 Unrolled: TypeAlias = Callable[[Obs], tuple[Fragment, Obs]]
 """From the observation to act on to the steps that follow, and the observation after them."""
 

@@ -8,9 +8,9 @@ import torch
 from gymnasium import Space
 from torch import Tensor
 
-from rlrun.envs.base import Transform, Unrolled
+from rlrun.envs.base import Unrolled
 from rlrun.envs.spaces import adapt_obs_space
-from rlrun.types import ActFn, EnvSpec, Fragment, Obs, Step, TabularModel
+from rlrun.types import ActFn, EnvSpec, Fragment, Obs, Step, TabularModel, Transform
 
 LIMIT = 2**62  # steps of an environment that has no time limit
 POOL = 1024  # first states drawn at once
