@@ -66,6 +66,19 @@ def test_a_stack_shows_the_last_observations_the_newest_at_the_end():
     assert env.reset()[0][:, 0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("size", [1, 3, 40])
+def test_stacks_are_those_of_gymnasium_and_stay_what_they_were(size):
+    ours = wrapped({"name": "frame_stack", "size": size}, env=Counter(end=150))
+    theirs = gym.wrappers.FrameStackObservation(Counter(end=150), size)
+    kept = []
+    for _ in range(2):
+        pairs = [(ours.reset()[0], theirs.reset()[0])]
+        pairs += [(ours.step(0)[0], theirs.step(0)[0]) for _ in range(150)]
+        kept += pairs
+    assert len(kept) == 302
+    assert all((one == other).all() for one, other in kept)
+
+
 def test_actions_are_held_and_their_rewards_added():
     env = wrapped({"name": "action_repeat", "times": 3})
     env.reset()

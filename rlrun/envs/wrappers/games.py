@@ -124,6 +124,8 @@ class Atari(Wrapper):
 class NoopStartEnv(AnyWrapper):
     """Takes 1 to `noop_max` steps of action 0 after each reset."""
 
+    passing = True
+
     def __init__(self, env: AnyGym, noop_max: int) -> None:
         super().__init__(env)
         self._most = noop_max

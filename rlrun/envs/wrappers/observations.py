@@ -8,7 +8,9 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from rlrun.config import option
+from rlrun.envs.wrappers.areas import averager
 from rlrun.envs.wrappers.base import AnyGym, Wrapper
+from rlrun.envs.wrappers.screens import ScreensEnv, has_screens
 from rlrun.types import shown
 
 
@@ -27,13 +29,42 @@ class FrameStack(Wrapper):
 
 
 class BoxStackEnv(gym.wrappers.FrameStackObservation[Any, Any, Any]):
-    """Gymnasium's stack of arrays, made faster: one copy a step instead of three."""
+    """Gymnasium's stack of arrays, made faster: a step copies one of them instead of all, twice.
+
+    What is seen is a part of a roll of memory, every place of which is written once. A full roll is
+    left to whoever still holds a part of it, and the last observations begin a new one.
+    """
+
+    def __init__(self, env: AnyGym, size: int) -> None:
+        super().__init__(env, size)
+        self._end = 0
+        self._roll = self._anew()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode; its first observation fills the stack."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._roll, self._end = self._anew(), self.stack_size
+        self._roll[: self._end] = obs
+        return self._roll[: self._end], info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one step."""
         obs, reward, terminated, truncated, info = self.env.step(action)
-        self.obs_queue.append(obs)
-        return np.array(self.obs_queue), reward, terminated, truncated, info
+        if self._end == len(self._roll):
+            last = self._roll[-self.stack_size :]
+            self._roll, self._end = self._anew(), self.stack_size
+            self._roll[: self._end] = last
+        self._roll[self._end] = obs
+        self._end += 1
+        seen = self._roll[self._end - self.stack_size : self._end]
+        return seen, reward, terminated, truncated, info
+
+    def _anew(self) -> Any:
+        space = self.env.observation_space
+        length = 2 * max(32, self.stack_size)
+        return np.empty((length, *(space.shape or ())), space.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +87,20 @@ class Grayscale(Wrapper):
 
 @dataclass(frozen=True, kw_only=True)
 class Resize(Wrapper):
-    """Makes an image larger or smaller, averaging over areas; uses OpenCV."""
+    """Makes an image larger or smaller, averaging over areas; uses OpenCV, and Numba if there."""
 
     name = "resize"
     shape: tuple[int, ...] = option("height and width in pixels", at_least=1, at_most=4096)
 
     def wrap(self, env: AnyGym) -> AnyGym:
         """Put it around. Raises ModuleNotFoundError without OpenCV."""
-        import cv2
-
-        cv2.setNumThreads(1)  # for small images a second thread costs more than it brings
         height, width = self.shape
-        return gym.wrappers.ResizeObservation(env, (height, width))
+        before = env.observation_space.shape or ()
+        average = averager((before[0], before[1]), (height, width))
+        if len(before) == 3:  # the channels of colours go through OpenCV together
+            return gym.wrappers.ResizeObservation(env, (height, width))
+        space = spaces.Box(0, 255, (height, width), np.uint8)
+        return gym.wrappers.TransformObservation(env, average, space)
 
     def needs(self, env: AnyGym) -> str:
         """Ask for images, and for two numbers."""
@@ -183,7 +216,8 @@ class MaxAndSkip(Wrapper):
 
     def wrap(self, env: AnyGym) -> AnyGym:
         """Put it around."""
-        return gym.wrappers.MaxAndSkipObservation(env, self.skip)
+        kind = ScreensEnv if has_screens(env) else gym.wrappers.MaxAndSkipObservation
+        return kind(env, self.skip)
 
     def needs(self, env: AnyGym) -> str:
         """Ask for arrays, of which a maximum can be taken."""
