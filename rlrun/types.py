@@ -60,7 +60,9 @@ class Step(NamedTuple):
 
     They differ only where an episode ended: there `obs` is the first of the next episode. Where
     nothing ended, both may be the very same tensor. Rewards are float32, the flags bool, all `[N]`.
-    `success` `[N]` says where an ended episode reached its goal, if the environment tells.
+    `success` `[N]` says where an ended episode reached its goal, if the environment tells. `score`
+    `[N]` is what a whole game gave, before rewards were clipped and lives made ends of episodes,
+    and NaN where none ended; None unless some did.
     """
 
     obs: Obs
@@ -69,6 +71,7 @@ class Step(NamedTuple):
     truncated: Tensor
     next_obs: Obs
     success: Tensor | None = None
+    score: Tensor | None = None
 
 
 class Fragment(NamedTuple):
@@ -120,7 +123,7 @@ class EnvSpec:
     """What an algorithm may know of its environments.
 
     Of an image, `frame_stack` entries along the first axis are the last frames, the newest at the
-    end; 1 where it is no history.
+    end; 1 where it is no history. `scored` environments tell the `score` of whole games.
     """
 
     name: str
@@ -129,6 +132,7 @@ class EnvSpec:
     action_space: Space[Any]
     model: TabularModel | None = None
     frame_stack: int = 1
+    scored: bool = False
 
 
 class Stateful(Protocol):

@@ -6,20 +6,17 @@ the true successor costs a copy only where an episode ended, elsewhere it is the
 steps as one function give fresh tensors, which are handed on.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from rlrun.data.statistics import EpisodeStatistics
 from rlrun.envs.base import Unrollable, Unrolled, VecEnv
-from rlrun.types import ActFn, Carry, Decision, Diverged, Fragment, Obs, Step, Transform, map_obs
+from rlrun.types import ActFn, Carry, Decision, Fragment, Obs, Step, Transform, map_obs
 
 LONGEST_STRIDE = 8  # a compiler takes 20 s for 8 steps, and longer strides gain a tenth more
-STATISTICS_WINDOW = 100  # episodes in rollout/ep_rew_mean, as in Stable-Baselines3
 
 
 class Collector:
@@ -67,24 +64,28 @@ class Collector:
         first_carry = tuple(part.clone() for part in self._carry)
         if horizon == 0:
             return self._empty_fragment(first_carry)
+        score = None
         if self._strides and self._transform is not None:
             with torch.no_grad():
                 fragment = self._run(act, horizon, self._transform)
         else:
             with torch.inference_mode():  # cheaper at every call than no_grad
-                fragment = self._fill(self._transformed(act), horizon).fragment(first_carry)
-        self._statistics.absorb(fragment.reward, fragment.done)
+                buffers = self._fill(self._transformed(act), horizon)
+                fragment, score = buffers.fragment(first_carry), buffers.score
+        self._statistics.absorb(fragment.reward, fragment.done, score)
         return fragment
 
     def _fill(self, act: ActFn, horizon: int) -> "Buffers":
         obs, carry = self._obs, self._carry
-        buffers, ends = self._buffers, []
+        buffers, ends, scored = self._buffers, [], self.env.spec.scored
         for t in range(horizon):
             decision = act(obs, carry)
             step = self.env.step(decision.action)
             if buffers is None or buffers.horizon != horizon:
                 with torch.inference_mode(False):  # a loss will use them
-                    buffers = self._buffers = Buffers(horizon, obs, decision, step, self.device)
+                    buffers = Buffers(horizon, obs, decision, step, self.device)
+                    buffers.score = torch.zeros(horizon, self._num_envs) if scored else None
+                    self._buffers = buffers
             buffers.write(t, obs, decision, step)
             carry = decision.carry
             if step.next_obs is not step.obs:
@@ -156,6 +157,7 @@ class Buffers:
         self.action, self.reward = like(decision.action), like(step.reward)
         self.terminated, self.truncated = like(step.terminated), like(step.truncated)
         self.extra = {key: like(value) for key, value in decision.extra.items()}
+        self.score: Tensor | None = None
         self._rows = [
             column.unbind(0)
             for column in (self.action, self.reward, self.terminated, self.truncated)
@@ -175,6 +177,8 @@ class Buffers:
         truncated[t].copy_(step.truncated)
         for key, value in decision.extra.items():
             self.extra[key][t] = value
+        if self.score is not None:
+            self.score[t] = float("nan") if step.score is None else step.score
 
     def finish(self, last_obs: Obs, ends: list[tuple[int, Obs]]) -> None:
         """Fill in the successors: the next row, or what was seen where an episode ended."""
@@ -200,69 +204,6 @@ class Buffers:
             carry,
             self.extra,
         )
-
-
-class EpisodeStatistics:
-    """Returns and lengths of the last finished episodes, counted over fragments."""
-
-    def __init__(self, num_envs: int, name: str) -> None:
-        self._name = name
-        self._running_return = np.zeros(num_envs, dtype=np.float64)
-        self._running_length = np.zeros(num_envs, dtype=np.int64)
-        self._returns: deque[float] = deque(maxlen=STATISTICS_WINDOW)
-        self._lengths: deque[int] = deque(maxlen=STATISTICS_WINDOW)
-
-    def absorb(self, reward: Tensor, done: Tensor) -> None:
-        """Take in a fragment's `[T, N]` rewards and ends.
-
-        Raises Diverged where a reward is not finite: nothing can be learned from it.
-        """
-        rewards, ends = reward.cpu().numpy(), done.cpu().numpy()
-        total = rewards.sum(0, dtype=np.float64)
-        if not np.isfinite(total).all():
-            raise Diverged(f"{self._name} gave a reward that is not finite")
-        if ends.any():
-            total -= self._finish(rewards.cumsum(0, dtype=np.float64), ends)
-        self._running_return += total
-        self._running_length += len(rewards)
-
-    def _finish(self, sums: NDArray[np.float64], ends: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Note the episodes that ended; return what belongs to them of the rewards added up, `[N]`.
-
-        `sums` `[T, N]` are the rewards of all steps up to each.
-        """
-        n, t = ends.T.nonzero()  # one environment after the other
-        first = np.append(True, n[1:] != n[:-1])
-        last = np.append(first[1:], True)
-        since = np.where(first, -1, np.roll(t, 1))
-        before = np.where(first, -self._running_return[n], sums[since, n])
-        returns, lengths = sums[t, n] - before, t - since + first * self._running_length[n]
-        order = t.argsort(kind="stable")[-STATISTICS_WINDOW:]
-        self._returns.extend(returns[order].tolist())
-        self._lengths.extend(lengths[order].tolist())
-        n, t = n[last], t[last]
-        finished = np.zeros(len(self._running_return))
-        finished[n] = sums[t, n]
-        self._running_return[n], self._running_length[n] = 0.0, -(t + 1)
-        return finished
-
-    def summary(self) -> dict[str, float]:
-        """Return the means, or nothing before the first episode ended."""
-        if not self._returns:
-            return {}
-        return {
-            "rollout/ep_rew_mean": sum(self._returns) / len(self._returns),
-            "rollout/ep_len_mean": sum(self._lengths) / len(self._lengths),
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the finished episodes; unfinished ones do not survive an environment reset."""
-        return {"returns": list(self._returns), "lengths": list(self._lengths)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the finished episodes back."""
-        self._returns.extend(float(value) for value in state["returns"])
-        self._lengths.extend(int(value) for value in state["lengths"])
 
 
 def _joined(parts: list[Fragment]) -> Fragment:

@@ -93,6 +93,7 @@ class GymnasiumEnv:
             action_space=self._env.single_action_space,
             model=None if config.wrappers.entries else _model(self._env),
             frame_stack=_frame_stack(self._env, make),
+            scored=config.wrappers.scored,
         )
 
     def reset(self, seed: int) -> Obs:
@@ -105,9 +106,10 @@ class GymnasiumEnv:
         """Take one step in every environment, resetting those that end."""
         obs, reward, terminated, truncated, info = self._env.step(self._write(action))
         now = self._read(obs)
-        following, success = now, None
+        following, success, score = now, None, None
         if "_final_obs" in info:
             following, success = self._successor(obs, info), _success(info)
+            score = _score(info) if self.spec.scored else None
         return Step(
             now,
             torch.from_numpy(np.asarray(reward, dtype=np.float32)),
@@ -115,6 +117,7 @@ class GymnasiumEnv:
             torch.from_numpy(truncated),
             following,
             success,
+            score,
         )
 
     def render(self) -> Any:
@@ -174,6 +177,13 @@ def _success(info: dict[str, Any]) -> Tensor | None:
         if key in final:
             return torch.from_numpy(np.asarray(final[key]).astype(bool))
     return None
+
+
+def _score(info: dict[str, Any]) -> Tensor | None:
+    final = info.get("final_info", {})
+    if "score" not in final:
+        return None
+    return torch.from_numpy(np.where(final["_score"], final["score"], np.nan))
 
 
 def _frame_stack(env: VectorEnv[Any, Any, Any], make: Callable[[], gym.Env[Any, Any]]) -> int:

@@ -14,13 +14,14 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 SUCCESS_KEYS = ("is_success", "success")
 """Where an environment's `info` tells, at an episode's end, whether its goal was reached."""
+TOLD = (*SUCCESS_KEYS, "score")
 
 
 class InProcessEnvs(SyncVectorEnv):
     """`SyncVectorEnv` in same-step mode whose arrays are fresh at every step.
 
     Observations of one array each come as the list of them, others as Gymnasium batches them.
-    Infos hold `final_obs` and the success of episodes that ended, and nothing else.
+    Infos hold of episodes that ended `final_obs`, success and score, and nothing else.
     """
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -34,7 +35,7 @@ class InProcessEnvs(SyncVectorEnv):
             obs, rewards[i], terminated, truncated, info = env.step(action)
             terminations[i], truncations[i] = terminated, truncated
             if terminated or truncated:
-                told = {key: info[key] for key in SUCCESS_KEYS if key in info}
+                told = {key: info[key] for key in TOLD if key in info}
                 obs = deepcopy(obs)  # an environment may hand out a buffer that reset writes into
                 infos = self._add_info(infos, {"final_obs": obs, "final_info": told}, i)
                 obs, _ = env.reset()

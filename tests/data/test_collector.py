@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from rlrun.data.collector import Collector, EpisodeStatistics, reset_carry
+from rlrun.data.collector import Collector, reset_carry
+from rlrun.data.statistics import EpisodeStatistics
 from rlrun.types import Decision
 from tests.data.scripted import ScriptedEnv, episodes_of
 
@@ -163,6 +164,18 @@ def test_long_episodes_lose_no_digits():
     statistics.absorb(torch.ones(1000, 1), ends)
     summary = statistics.summary()
     assert summary == {"rollout/ep_rew_mean": 20_000 * 16_777.0 + 1000, "rollout/ep_len_mean": 21e3}
+
+
+def test_where_scores_are_told_whole_games_count():
+    statistics = EpisodeStatistics(2, "any")
+    nan = float("nan")
+    lives = torch.tensor([[1, 0], [0, 0], [1, 1]]).bool()  # where episodes end, for training
+    games = torch.tensor([[nan, nan], [nan, nan], [nan, 7.5]])
+    statistics.absorb(torch.ones(3, 2), lives, games)
+    assert statistics.summary() == {"rollout/ep_rew_mean": 7.5, "rollout/ep_len_mean": 3.0}
+    ends = torch.tensor([[0, 0], [1, 0]]).bool()
+    statistics.absorb(torch.ones(2, 2), ends, torch.tensor([[nan, nan], [70.5, nan]]))
+    assert statistics.summary() == {"rollout/ep_rew_mean": 39.0, "rollout/ep_len_mean": 4.0}
 
 
 def test_reset_carry_by_hand():

@@ -10,12 +10,13 @@ from gymnasium import spaces
 
 from rlrun.cli import main
 from rlrun.config import ConfigError
+from rlrun.data.collector import Collector
 from rlrun.data.frames import Frames
 from rlrun.envs.adapter import GymnasiumEnv, make_single
 from rlrun.envs.wrappers.games import EpisodicLife, FireReset, NoopStart
 from rlrun.envs.wrappers.observations import MaxAndSkip
 from rlrun.envs.wrappers.screens import ScreensEnv
-from rlrun.types import Fragment
+from rlrun.types import Decision, Fragment
 from tests.recipes import recipe
 
 PONG = ("env=ALE/Pong-v5", "preset=none", "env.vectorization=sync")
@@ -58,6 +59,29 @@ def test_a_lost_life_ends_an_episode_and_the_game_goes_on():
     env.reset()
     assert [env.step(2)[2] for _ in range(3)] == [False, False, True]
     assert (env.reset()[0], env.unwrapped.games) == (0, 2)
+
+
+gym.register("ThreeLives-v0", Game)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_the_metrics_are_those_of_whole_games_and_their_own_rewards(mode):
+    words = ("env=ThreeLives-v0", "preset=none", f"env.vectorization={mode}")
+    config = recipe(*words, "env.wrappers=[episodic_life,clip_reward]").run.env
+    env = GymnasiumEnv(config, 2)
+    assert env.spec.scored
+    assert not GymnasiumEnv(config.for_evaluation(), 1).spec.scored
+
+    def act(obs, carry):
+        return Decision(torch.full((2,), 2), (), {})
+
+    collector = Collector(env, lambda count: (), torch.device("cpu"), seed=0)
+    fragments = [collector.collect(act, 8) for _ in range(2)]
+    # each life behind the first begins with a step of the wrapper's own, so a game is 10 of ours
+    assert [int(fragment.terminated.sum()) for fragment in fragments] == [4, 4]
+    assert all((fragment.reward == 1).all() for fragment in fragments)
+    assert collector.episodes() == {"rollout/ep_rew_mean": 60.0, "rollout/ep_len_mean": 10.0}
+    env.close()
 
 
 def test_a_seed_starts_a_game_whatever_lives_are_left():
@@ -114,6 +138,7 @@ def test_every_game_gets_the_usual_list_by_itself():
     assert [name for name in training if name not in scored] == [
         "TransformReward",
         "EpisodicLifeEnv",
+        "ScoreEnv",
     ]
 
 

@@ -46,6 +46,8 @@ class Wrappers:
     def around(self, env: AnyGym) -> AnyGym:
         """Put everything around an environment; ConfigError names the wrapper that does not fit."""
         name = env.spec.id if env.spec else type(env.unwrapped).__name__
+        if self.scored:
+            env = games.ScoreEnv(env)
         for entry in self.entries:
             if lacking := entry.needs(env):
                 fix = "else take it out of env.wrappers, whose order counts"
@@ -59,6 +61,11 @@ class Wrappers:
                 reason = (str(fault).splitlines() or [type(fault).__name__])[0]
                 raise _refused(f"{entry.name} does not fit {name}: {reason}") from fault
         return env
+
+    @property
+    def scored(self) -> bool:
+        """Whether rewards or ends are for training only, so that a game's score is told apart."""
+        return self.in_evaluation() != self
 
     def in_evaluation(self) -> "Wrappers":
         """Return those that stay where whole games are scored in their own rewards."""

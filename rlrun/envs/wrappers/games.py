@@ -121,6 +121,29 @@ class Atari(Wrapper):
         return [each for wanted, each in chosen if wanted]
 
 
+class ScoreEnv(AnyWrapper):
+    """Adds up the rewards of a game; `info["score"]` tells at its end. For the inside of a list."""
+
+    passing = True
+
+    def __init__(self, env: AnyGym) -> None:
+        super().__init__(env)
+        self._score = 0.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Reset:
+        """Start a game."""
+        self._score = 0.0
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take one step."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        self._score += float(reward)
+        if terminated or truncated:
+            info = {**info, "score": self._score}
+        return obs, reward, terminated, truncated, info
+
+
 class NoopStartEnv(AnyWrapper):
     """Takes 1 to `noop_max` steps of action 0 after each reset."""
 

@@ -1,0 +1,85 @@
+"""Returns and lengths of the episodes that ended lately, for the metrics of a training."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlrun.types import Diverged
+
+STATISTICS_WINDOW = 100  # episodes in rollout/ep_rew_mean, as in Stable-Baselines3
+
+
+class EpisodeStatistics:
+    """Returns and lengths of the last finished episodes, counted over fragments."""
+
+    def __init__(self, num_envs: int, name: str) -> None:
+        self._name = name
+        self._running_return = np.zeros(num_envs, dtype=np.float64)
+        self._running_length = np.zeros(num_envs, dtype=np.int64)
+        self._returns: deque[float] = deque(maxlen=STATISTICS_WINDOW)
+        self._lengths: deque[int] = deque(maxlen=STATISTICS_WINDOW)
+
+    def absorb(self, reward: Tensor, done: Tensor, score: Tensor | None = None) -> None:
+        """Take in a fragment's `[T, N]` rewards and ends.
+
+        Where `score` is told, an episode is a whole game, which ends where it is a number, and its
+        return is that number. Raises Diverged where a reward is not finite: nothing can be learned
+        from it.
+        """
+        rewards, ends = reward.cpu().numpy(), done.cpu().numpy()
+        total = rewards.sum(0, dtype=np.float64)
+        if not np.isfinite(total).all():
+            raise Diverged(f"{self._name} gave a reward that is not finite")
+        scores = None if score is None else score.numpy()
+        if scores is not None:
+            ends = ends & np.isfinite(scores)
+        if ends.any():
+            total -= self._finish(rewards.cumsum(0, dtype=np.float64), ends, scores)
+        self._running_return += total
+        self._running_length += len(rewards)
+
+    def _finish(
+        self, sums: NDArray[np.float64], ends: NDArray[np.bool_], scores: NDArray[Any] | None
+    ) -> NDArray[np.float64]:
+        """Note the episodes that ended; return what belongs to them of the rewards added up, `[N]`.
+
+        `sums` `[T, N]` are the rewards of all steps up to each.
+        """
+        n, t = ends.T.nonzero()  # one environment after the other
+        first = np.append(True, n[1:] != n[:-1])
+        last = np.append(first[1:], True)
+        since = np.where(first, -1, np.roll(t, 1))
+        before = np.where(first, -self._running_return[n], sums[since, n])
+        returns, lengths = sums[t, n] - before, t - since + first * self._running_length[n]
+        if scores is not None:
+            returns = scores[t, n]
+        order = t.argsort(kind="stable")[-STATISTICS_WINDOW:]
+        self._returns.extend(returns[order].tolist())
+        self._lengths.extend(lengths[order].tolist())
+        n, t = n[last], t[last]
+        finished = np.zeros(len(self._running_return))
+        finished[n] = sums[t, n]
+        self._running_return[n], self._running_length[n] = 0.0, -(t + 1)
+        return finished
+
+    def summary(self) -> dict[str, float]:
+        """Return the means, or nothing before the first episode ended."""
+        if not self._returns:
+            return {}
+        return {
+            "rollout/ep_rew_mean": sum(self._returns) / len(self._returns),
+            "rollout/ep_len_mean": sum(self._lengths) / len(self._lengths),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the finished episodes; unfinished ones do not survive an environment reset."""
+        return {"returns": list(self._returns), "lengths": list(self._lengths)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the finished episodes back."""
+        self._returns.extend(float(value) for value in state["returns"])
+        self._lengths.extend(int(value) for value in state["lengths"])
