@@ -45,7 +45,6 @@ class DQNConfig(ExperienceConfig, ValueExplorationConfig, QHeadConfig):
     target_update_interval: int = option("environment steps between target updates", at_least=1)
     max_grad_norm: float = option("the gradient's norm is clipped to this", above=0)
     double: bool = option("the online network chooses the action that the target values")
-    n_step: int = option("rewards summed before bootstrapping", at_least=1)
     prioritized: bool = option("draw transitions in proportion to their error")
     priority: PrioritizedConfig = option("how, if prioritized")
     sequence: SequenceConfig = option("what a network with memory learns from")
@@ -77,7 +76,6 @@ class DQN(Algorithm):
             config,
             setting.spec,
             setting.device,
-            n_step=config.n_step,
             prioritized=config.priority if config.prioritized else None,
             sequence=config.sequence if setting.network.torso.recurrent else None,
         )

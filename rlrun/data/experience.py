@@ -27,6 +27,7 @@ class ExperienceConfig:
     gamma: float = option("discount", at_least=0, at_most=1)
     train_freq: int = option("environment steps, over all environments, a cycle", at_least=1)
     gradient_steps: int = option("gradient steps a cycle; -1: as many as train_freq", at_least=-1)
+    n_step: int = option("rewards summed before bootstrapping", at_least=1)
 
 
 class Experience:
@@ -43,7 +44,6 @@ class Experience:
         spec: EnvSpec,
         device: torch.device,
         *,
-        n_step: int = 1,
         prioritized: PrioritizedConfig | None = None,
         sequence: SequenceConfig | None = None,
     ) -> None:
@@ -58,11 +58,11 @@ class Experience:
                 device,
                 batch_size=config.batch_size,
                 gamma=config.gamma,
-                n_step=n_step,
+                n_step=config.n_step,
                 prioritized=prioritized,
             )
         else:
-            _check_sequences(n_step, prioritized)
+            _check_sequences(config.n_step, prioritized)
             self.replay = SequenceReplay(
                 sequence,
                 config.buffer_size,
