@@ -11,12 +11,16 @@ from tests.recipes import recipe
 def older(values):
     """Return a configuration as it was before any of the keys came."""
     old = {key: dict(each) if isinstance(each, dict) else each for key, each in values.items()}
-    for group, key, _, _ in ADDED:
-        (old[group] if group else old).pop(key, None)
+    for group, key, _, name in ADDED:
+        place = old[group] if group else old
+        if name in ("", place.get("name"), "mlp"):
+            place.pop(key, None)
     return old
 
 
-@pytest.mark.parametrize("words", [("algo=ppo",), ("algo=dqn",), ("algo=dqn", "network=gru")])
+@pytest.mark.parametrize(
+    "words", [("algo=ppo",), ("algo=dqn",), ("algo=dqn", "network=gru"), ("algo=sac",)]
+)
 def test_an_older_run_is_what_it_was(words):
     made = recipe(*words, "env=CartPole-v1", "preset=none").plain()
     old = older(made)

@@ -19,7 +19,7 @@ ACTION = spaces.Box(np.float32([-1.0]), np.float32([3.0]))
 
 MEMORY = {
     **{"learning_rate": rate(0.01), "buffer_size": 8, "learning_starts": 1, "batch_size": 2},
-    **{"gamma": 0.5, "train_freq": 1, "gradient_steps": 1},
+    **{"gamma": 0.5, "train_freq": 1, "gradient_steps": 1, "n_step": 1},
 }
 NOISE = {"action_noise": "none", "noise_std": 0.1, "noise_theta": 0.15, "noise_dt": 0.01}
 

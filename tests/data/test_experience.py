@@ -1,11 +1,16 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
+from rlrun.build import build_parts
 from rlrun.config import ConfigError
+from rlrun.data.collector import Collector
 from rlrun.data.experience import Experience, ExperienceConfig
 from rlrun.types import EnvSpec, Fragment
+from tests.recipes import recipe
 
 CPU = torch.device("cpu")
 
@@ -17,7 +22,8 @@ def spec(num_envs: int) -> EnvSpec:
 
 def build(num_envs: int = 1, **changes) -> Experience:
     options = {"buffer_size": 100, "learning_starts": 0, "batch_size": 3, "gamma": 0.5}
-    config = ExperienceConfig(**{**options, "train_freq": 1, "gradient_steps": 1, **changes})
+    rhythm = {"train_freq": 1, "gradient_steps": 1, "n_step": 1}
+    config = ExperienceConfig(**{**options, **rhythm, **changes})
     return Experience(config, spec(num_envs), CPU)
 
 
@@ -43,6 +49,24 @@ def test_the_rhythm_is_in_steps_over_all_environments(
     assert len(batches) == updates == memory.updates
     assert all(len(batch.reward) == 3 for batch in batches)
     assert batches[0].discount.tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize("name", ["dqn", "sac", "td3", "ddpg", "crossq"])
+def test_every_algorithm_that_learns_from_memory_sums_as_many_rewards_as_asked(name):
+    env = "CartPole-v1" if name == "dqn" else "Pendulum-v1"
+    words = (f"algo={name}", f"env={env}", "preset=none", "algo.n_step=3", "algo.gamma=0.5")
+    parts = build_parts(recipe(*words, "algo.buffer_size=64", "algo.batch_size=4"))
+    act = partial(parts.algorithm.act, explore=True)
+    collector = Collector(parts.env, parts.algorithm.initial_carry, CPU, seed=0)
+    fragment = collector.collect(act, 8)
+    replay = parts.algorithm.experience.replay
+    replay.add(fragment)
+    drawn = replay.sample(100)
+    reward = fragment.reward[:, 0]
+    sums = {round(float(reward[t] + reward[t + 1] / 2 + reward[t + 2] / 4), 3) for t in range(6)}
+    whole = drawn.discount == 0.125
+    assert whole.any()
+    assert {round(float(each), 3) for each in drawn.reward[whole]} <= sums
 
 
 @pytest.mark.parametrize(("num_envs", "train_freq"), [(8, 3), (3, 8), (4, 6)])
