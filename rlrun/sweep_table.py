@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rlrun.launch import Prepared
@@ -89,5 +90,6 @@ def print_table(console: Console, rows: list[Row]) -> None:
     table = Table(*names, "mean reward", "std over seeds", "seeds")
     for row in rows:
         failed = f" ({row.failed} failed)" if row.failed else ""
-        table.add_row(*row.cells(names), f"{len(row.scores)}{failed}")
+        # a swept list, [64,64], is no markup
+        table.add_row(*map(escape, row.cells(names)), f"{len(row.scores)}{failed}")
     console.print(table)
