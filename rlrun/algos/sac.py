@@ -117,7 +117,10 @@ class SAC(Algorithm):
         return metrics
 
     def critic_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean squared error against the soft value of eq. 5, of the lesser critic."""
+        """Return the mean squared error against the soft value of eq. 5, of the lesser critic.
+
+        With `n_step` the entropy of the states in between is left out, as elsewhere in the field.
+        """
         with torch.no_grad():
             next_q, log_prob = self.policy.expect(batch.next_obs, self.target.module)
             next_value = next_q - self.temperature() * log_prob

@@ -18,7 +18,7 @@ from gymnasium.wrappers import FrameStackObservation
 from torch import Tensor
 
 from rlrun.config import ConfigError, Problem, option
-from rlrun.envs.base import spread_seed
+from rlrun.envs.base import SCORE_KEY, spread_seed
 from rlrun.envs.fitting import fit
 from rlrun.envs.in_process import SUCCESS_KEYS, InProcessEnvs
 from rlrun.envs.model import tabular_model
@@ -181,9 +181,9 @@ def _success(info: dict[str, Any]) -> Tensor | None:
 
 def _score(info: dict[str, Any]) -> Tensor | None:
     final = info.get("final_info", {})
-    if "score" not in final:
+    if SCORE_KEY not in final:
         return None
-    return torch.from_numpy(np.where(final["_score"], final["score"], np.nan))
+    return torch.from_numpy(np.where(final[f"_{SCORE_KEY}"], final[SCORE_KEY], np.nan))
 
 
 def _frame_stack(env: VectorEnv[Any, Any, Any], make: Callable[[], gym.Env[Any, Any]]) -> int:

@@ -10,6 +10,8 @@ from rlrun.types import ActFn, EnvSpec, Fragment, Obs, Step, Transform
 
 Unrolled: TypeAlias = Callable[[Obs], tuple[Fragment, Obs]]
 """From the observation to act on to the steps that follow, and the observation after them."""
+SCORE_KEY = "rlrun.score"
+"""Where an environment's `info` tells, at an episode's end, what a whole game gave."""
 
 
 class VecEnv(Protocol):

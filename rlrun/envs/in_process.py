@@ -12,9 +12,11 @@ from gymnasium import Space, spaces
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from rlrun.envs.base import SCORE_KEY
+
 SUCCESS_KEYS = ("is_success", "success")
 """Where an environment's `info` tells, at an episode's end, whether its goal was reached."""
-TOLD = (*SUCCESS_KEYS, "score")
+TOLD = (*SUCCESS_KEYS, SCORE_KEY)
 
 
 class InProcessEnvs(SyncVectorEnv):

@@ -80,6 +80,14 @@ def test_averages_are_exact_and_those_of_opencv_but_for_rounding(before, after):
     assert (average(np.full(before, 255, np.uint8)) == 255).all()
 
 
+@pytest.mark.parametrize("shape", [(100, 160), (210, 400), (100, 100), (210, 160, 1)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_picture_that_is_not_what_was_said_is_opencvs(shape, dtype):
+    picture = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
+    theirs = cv2.resize(picture, (84, 84), interpolation=cv2.INTER_AREA)
+    assert (areas.averager((210, 160), (84, 84))(picture) == theirs).all()
+
+
 def test_a_result_is_not_written_over():
     average = areas.averager((210, 160), (84, 84))
     dark = average(np.zeros((210, 160), np.uint8))

@@ -79,6 +79,13 @@ def test_stacks_are_those_of_gymnasium_and_stay_what_they_were(size):
     assert all((one == other).all() for one, other in kept)
 
 
+def test_a_stack_refuses_what_would_spread_over_it():
+    env = wrapped("frame_stack")
+    env.unwrapped.see = lambda: np.zeros(1, np.float32)
+    with pytest.raises(ValueError, match=r"an observation \(1,\) of Box"):
+        env.reset()
+
+
 def test_actions_are_held_and_their_rewards_added():
     env = wrapped({"name": "action_repeat", "times": 3})
     env.reset()

@@ -12,7 +12,9 @@ from rlrun.cli import main
 from rlrun.config import ConfigError
 from rlrun.data.collector import Collector
 from rlrun.data.frames import Frames
-from rlrun.envs.adapter import GymnasiumEnv, make_single
+from rlrun.envs.adapter import GymnasiumEnv, _score, make_single
+from rlrun.envs.base import SCORE_KEY
+from rlrun.envs.wrappers.chain import Wrappers
 from rlrun.envs.wrappers.games import EpisodicLife, FireReset, NoopStart
 from rlrun.envs.wrappers.observations import MaxAndSkip
 from rlrun.envs.wrappers.screens import ScreensEnv
@@ -84,6 +86,49 @@ def test_the_metrics_are_those_of_whole_games_and_their_own_rewards(mode):
     env.close()
 
 
+class Ended(Game):
+    """Every second game ends in the step that goes on after a life."""
+
+    def step(self, action):
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, self.frame == (5 if self.games % 2 else 12), False, info
+
+
+def test_a_game_that_ends_while_an_episode_begins_is_told_at_the_next_end():
+    everything = Wrappers.parse([{"name": "episodic_life"}])
+    env = everything.around(Ended())
+    env.reset()
+    told = []
+    for _ in range(60):
+        _, _, terminated, truncated, info = env.step(2)
+        if terminated or truncated:
+            told += [info[SCORE_KEY]] if SCORE_KEY in info else []
+            env.reset()
+    games = env.unwrapped.games
+    assert games >= 8
+    assert told == [25.0 if number % 2 == 0 else 60.0 for number in range(len(told))]
+    assert games - len(told) <= 2
+
+
+def test_scores_are_read_of_those_that_told_one():
+    final = {SCORE_KEY: np.array([0.0, 5.0]), f"_{SCORE_KEY}": np.array([False, True])}
+    score = _score({"final_info": final})
+    assert score.isnan().tolist() == [True, False]
+    assert score[1] == 5.0
+
+
+def test_a_score_of_the_environments_own_is_nobodys_business():
+    class Own(Game):
+        def step(self, action):
+            obs, reward, terminated, truncated, info = super().step(action)
+            return obs, reward, terminated, truncated, {**info, "score": np.ones(self.frame % 5)}
+
+    gym.register("OwnScore-v0", Own)
+    env = GymnasiumEnv(recipe("env=OwnScore-v0", "preset=none").run.env, 2)
+    env.reset(0)
+    assert all(env.step(torch.zeros(2)).score is None for _ in range(30))
+
+
 def test_a_seed_starts_a_game_whatever_lives_are_left():
     env = EpisodicLife().wrap(Game())
     env.reset()
@@ -136,6 +181,7 @@ def test_every_game_gets_the_usual_list_by_itself():
         assert name in training
         assert name in scored
     assert [name for name in training if name not in scored] == [
+        "TellScoreEnv",
         "TransformReward",
         "EpisodicLifeEnv",
         "ScoreEnv",

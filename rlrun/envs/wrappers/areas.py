@@ -36,12 +36,16 @@ def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
 
     cv2.setNumThreads(1)  # for small pictures a second thread costs more than it brings
     height, width = after
+
+    def of_any_size(picture: Any) -> Any:
+        return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+
     if all(new <= old >= TAPS for old, new in zip(before, after, strict=True)):
         whole = math.prod(share(*sizes)[2] for sizes in zip(before, after, strict=True))
         loops = _loops(whole) if 255 * whole + whole // 2 < 2**16 else None
         if loops is not None:
-            return _compiled(loops, before, after)
-    return lambda picture: cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            return _compiled(loops, before, after, of_any_size)
+    return of_any_size
 
 
 def share(old: int, new: int) -> tuple[NDArray[Any], NDArray[Any], int]:
@@ -60,7 +64,9 @@ def share(old: int, new: int) -> tuple[NDArray[Any], NDArray[Any], int]:
     return first, np.maximum(ends - np.maximum(edges, begins[:, None]), 0), whole
 
 
-def _compiled(loops: tuple[Any, Any], before: tuple[int, int], after: tuple[int, int]) -> Average:
+def _compiled(
+    loops: tuple[Any, Any], before: tuple[int, int], after: tuple[int, int], of_any_size: Average
+) -> Average:
     import cv2
 
     add, divide = loops
@@ -72,6 +78,8 @@ def _compiled(loops: tuple[Any, Any], before: tuple[int, int], after: tuple[int,
     averaged = np.empty((after[1], after[0]), np.uint8)
 
     def average(picture: Any) -> Any:
+        if picture.shape != before or picture.dtype != np.uint8:
+            return of_any_size(picture)  # the loops would read on behind its end
         add(picture, added, first_row, rows)
         cv2.transpose(added, turned)
         divide(turned, averaged, first_column, columns, line)

@@ -46,8 +46,8 @@ class Wrappers:
     def around(self, env: AnyGym) -> AnyGym:
         """Put everything around an environment; ConfigError names the wrapper that does not fit."""
         name = env.spec.id if env.spec else type(env.unwrapped).__name__
-        if self.scored:
-            env = games.ScoreEnv(env)
+        score = games.ScoreEnv(env) if self.scored else None
+        env = score or env
         for entry in self.entries:
             if lacking := entry.needs(env):
                 fix = "else take it out of env.wrappers, whose order counts"
@@ -60,7 +60,7 @@ class Wrappers:
             except (TypeError, ValueError, AssertionError, error.Error) as fault:
                 reason = (str(fault).splitlines() or [type(fault).__name__])[0]
                 raise _refused(f"{entry.name} does not fit {name}: {reason}") from fault
-        return env
+        return games.TellScoreEnv(env, score) if score else env
 
     @property
     def scored(self) -> bool:

@@ -5,6 +5,7 @@ maximum of the last two, 84 x 84 gray, lives as episodes, FIRE at the start, rew
 four pictures in a stack.
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ import gymnasium as gym
 from gymnasium import spaces
 
 from rlrun.config import option
+from rlrun.envs.base import SCORE_KEY
 from rlrun.envs.wrappers.actions import ClipReward
 from rlrun.envs.wrappers.base import AnyGym, Wrapper, action_meanings
 from rlrun.envs.wrappers.observations import FrameStack, Grayscale, MaxAndSkip, Resize
@@ -122,13 +124,14 @@ class Atari(Wrapper):
 
 
 class ScoreEnv(AnyWrapper):
-    """Adds up the rewards of a game; `info["score"]` tells at its end. For the inside of a list."""
+    """Adds up the rewards of each game, for the inside of a list; `finished` are those not told."""
 
     passing = True
 
     def __init__(self, env: AnyGym) -> None:
         super().__init__(env)
         self._score = 0.0
+        self.finished: deque[float] = deque()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Reset:
         """Start a game."""
@@ -140,7 +143,25 @@ class ScoreEnv(AnyWrapper):
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._score += float(reward)
         if terminated or truncated:
-            info = {**info, "score": self._score}
+            self.finished.append(self._score)
+        return obs, reward, terminated, truncated, info
+
+
+class TellScoreEnv(AnyWrapper):
+    """Tells at an episode's end the score of a game that finished since the last, outside a list.
+
+    A game that finished in the steps that a reset takes is told at the next end.
+    """
+
+    def __init__(self, env: AnyGym, games: ScoreEnv) -> None:
+        super().__init__(env)
+        self._finished = games.finished
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take one step."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if (terminated or truncated) and self._finished:
+            info = {**info, SCORE_KEY: self._finished.popleft()}
         return obs, reward, terminated, truncated, info
 
 

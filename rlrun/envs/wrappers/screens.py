@@ -55,8 +55,10 @@ class ScreensEnv(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take `skip` steps, fewer where the episode ends."""
         self._game._frameskip = self._held
-        _, reward, terminated, truncated, info = self.env.step(action)
-        self._game._frameskip = 1  # what is inside may take steps of its own, in `reset`
+        try:
+            _, reward, terminated, truncated, info = self.env.step(action)
+        finally:
+            self._game._frameskip = 1  # what is inside may take steps of its own, in `reset`
         if terminated or truncated:
             return self._ale.getScreenGrayscale(), float(reward), terminated, truncated, info
         self._ale.getScreenGrayscale(self._before)
