@@ -16,7 +16,8 @@ import torch
 from rlrun.accel.operations import Operations
 from rlrun.algos.base import Algorithm
 from rlrun.data.control_groups import ROOT, groups, read
-from rlrun.nets.learner import Learner, Stepped, Transform
+from rlrun.nets.learner import Learner, Stepped
+from rlrun.types import Transform
 
 Threads: TypeAlias = Literal["auto"] | int
 WORTH_THREADS = 100_000_000

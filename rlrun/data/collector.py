@@ -83,8 +83,7 @@ class Collector:
             step = self.env.step(decision.action)
             if buffers is None or buffers.horizon != horizon:
                 with torch.inference_mode(False):  # a loss will use them
-                    buffers = Buffers(horizon, obs, decision, step, self.device)
-                    buffers.score = torch.zeros(horizon, self._num_envs) if scored else None
+                    buffers = Buffers(horizon, obs, decision, step, self.device, scored=scored)
                     self._buffers = buffers
             buffers.write(t, obs, decision, step)
             carry = decision.carry
@@ -146,7 +145,14 @@ class Buffers:
     """One fragment's storage, shaped after the first step it sees."""
 
     def __init__(
-        self, horizon: int, obs: Obs, decision: Decision, step: Step, device: torch.device
+        self,
+        horizon: int,
+        obs: Obs,
+        decision: Decision,
+        step: Step,
+        device: torch.device,
+        *,
+        scored: bool,
     ) -> None:
         def like(leaf: Tensor) -> Tensor:
             return torch.zeros((horizon, *leaf.shape), dtype=leaf.dtype, device=device)
@@ -157,7 +163,7 @@ class Buffers:
         self.action, self.reward = like(decision.action), like(step.reward)
         self.terminated, self.truncated = like(step.terminated), like(step.truncated)
         self.extra = {key: like(value) for key, value in decision.extra.items()}
-        self.score: Tensor | None = None
+        self.score = torch.zeros(horizon, len(step.reward)) if scored else None
         self._rows = [
             column.unbind(0)
             for column in (self.action, self.reward, self.terminated, self.truncated)

@@ -17,6 +17,7 @@ from rlrun.envs.base import SCORE_KEY
 SUCCESS_KEYS = ("is_success", "success")
 """Where an environment's `info` tells, at an episode's end, whether its goal was reached."""
 TOLD = (*SUCCESS_KEYS, SCORE_KEY)
+"""What is read of an `info` at an episode's end."""
 
 
 class InProcessEnvs(SyncVectorEnv):

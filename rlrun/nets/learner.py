@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rlrun.nets.optimizer import Adam, RMSprop
 from rlrun.nets.tracing import traced
-from rlrun.types import Diverged
+from rlrun.types import Diverged, Transform
 
 Batch = TypeVar("Batch")
 LossFn: TypeAlias = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
@@ -24,8 +24,6 @@ Outcome: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
 """A step's loss, the norm of its gradient, and the metrics."""
 Stepped: TypeAlias = tuple[Tensor | None, Outcome]
 """Where a step leads to, `[P]`, or None where it was taken; and its outcome."""
-Transform: TypeAlias = Callable[[Callable[[Any], Stepped]], Callable[[Any], Stepped]]
-"""From the function that takes a gradient step to a faster one that gives the same."""
 
 
 class Learner:

@@ -3,8 +3,8 @@
 The same average as OpenCV's `INTER_AREA`, six times as fast. A result `m` long over a source `n`
 long covers `n / m` pixels, so in units of `1 / m` all shares are whole numbers; sums of them are
 exact, and only the division at the end rounds, halves upwards. First whole rows are added up, then,
-of the transposed sums, again whole rows: both are loops over 16-bit numbers that vectorise. Numba
-compiles them. There is no float in them on purpose: between emulated frames, wide arithmetic in
+of the transposed sums, again whole rows: loops over 16-bit numbers that vectorise. Numba compiles
+them. There is no float in them on purpose: between emulated frames, wide arithmetic in
 floats slows a processor down for longer than it takes.
 """
 
@@ -32,9 +32,7 @@ def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
     then stays in the processor's cache; it is not for threads. Raises ModuleNotFoundError without
     OpenCV.
     """
-    import cv2
-
-    cv2.setNumThreads(1)  # for small pictures a second thread costs more than it brings
+    cv2 = opencv()
     height, width = after
 
     def of_any_size(picture: Any) -> Any:
@@ -46,6 +44,14 @@ def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
         if loops is not None:
             return _compiled(loops, before, after, of_any_size)
     return of_any_size
+
+
+def opencv() -> Any:
+    """Return OpenCV, on one thread. Raises ModuleNotFoundError where it is not installed."""
+    import cv2
+
+    cv2.setNumThreads(1)  # for small pictures a second thread costs more than it brings
+    return cv2
 
 
 def share(old: int, new: int) -> tuple[NDArray[Any], NDArray[Any], int]:
@@ -67,22 +73,22 @@ def share(old: int, new: int) -> tuple[NDArray[Any], NDArray[Any], int]:
 def _compiled(
     loops: tuple[Any, Any], before: tuple[int, int], after: tuple[int, int], of_any_size: Average
 ) -> Average:
-    import cv2
-
+    cv2 = opencv()
     add, divide = loops
     first_row, rows, _ = share(before[0], after[0])
     first_column, columns, _ = share(before[1], after[1])
     rows, columns = rows.astype(np.uint16), columns.astype(np.uint16)
     added = np.empty((after[0], before[1]), np.uint16)
-    turned, line = np.empty((before[1], after[0]), np.uint16), np.empty(after[0], np.uint16)
-    averaged = np.empty((after[1], after[0]), np.uint8)
+    turned, sums = np.empty((before[1], after[0]), np.uint16), np.empty(after[::-1], np.uint16)
+    averaged = np.empty(after[::-1], np.uint8)
 
     def average(picture: Any) -> Any:
         if picture.shape != before or picture.dtype != np.uint8:
             return of_any_size(picture)  # the loops would read on behind its end
         add(picture, added, first_row, rows)
         cv2.transpose(added, turned)
-        divide(turned, averaged, first_column, columns, line)
+        add(turned, sums, first_column, columns)
+        divide(sums, averaged)
         return cv2.transpose(averaged)
 
     return average
@@ -105,38 +111,29 @@ def _loops(whole: int) -> tuple[Any, Any] | None:
         return numba.njit(add), numba.njit(divide)
 
 
-def _add(source: Any, target: Any, first: Any, shares: Any) -> None:
-    """Write sums of rows of `source` `[n, width]` to `target` `[m, width]`."""
+def _add(source: Any, sums: Any, first: Any, shares: Any) -> None:
+    """Write to each row of `sums` `[m, width]` the shares of those of `source` `[n, width]`."""
     width = source.shape[1]
-    for row in range(target.shape[0]):
-        begin, sums = first[row], target[row]
+    for row in range(sums.shape[0]):
+        begin, line = first[row], sums[row]
         a, b, c = shares[row, 0], shares[row, 1], shares[row, 2]
         above, here, below = source[begin], source[begin + 1], source[begin + 2]
         for j in range(width):
-            sums[j] = a * above[j] + b * here[j] + c * below[j]
+            line[j] = a * above[j] + b * here[j] + c * below[j]
         for tap in range(3, shares.shape[1]):
             factor, here = shares[row, tap], source[begin + tap]
             for j in range(width):
-                sums[j] += factor * here[j]
+                line[j] += factor * here[j]
 
 
 def _divide(whole: int) -> Callable[..., None]:
     half = np.uint16(whole // 2)
 
-    def divide(source: Any, target: Any, first: Any, shares: Any, line: Any) -> None:
-        """Write such sums divided to `target`; `line` `[width]` is memory to work in."""
-        width = source.shape[1]
-        for row in range(target.shape[0]):
-            begin, rounded = first[row], target[row]
-            a, b, c = shares[row, 0], shares[row, 1], shares[row, 2]
-            above, here, below = source[begin], source[begin + 1], source[begin + 2]
-            for j in range(width):
-                line[j] = half + a * above[j] + b * here[j] + c * below[j]
-            for tap in range(3, shares.shape[1]):
-                factor, here = shares[row, tap], source[begin + tap]
-                for j in range(width):
-                    line[j] += factor * here[j]
-            for j in range(width):
-                rounded[j] = line[j] // whole
+    def divide(sums: Any, averaged: Any) -> None:
+        """Write sums to `averaged`, divided and rounded."""
+        for row in range(sums.shape[0]):
+            line, rounded = sums[row], averaged[row]
+            for j in range(line.shape[0]):
+                rounded[j] = np.uint16(line[j] + half) // whole
 
     return divide

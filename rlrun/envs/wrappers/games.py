@@ -126,7 +126,7 @@ class Atari(Wrapper):
 class ScoreEnv(AnyWrapper):
     """Adds up the rewards of each game, for the inside of a list; `finished` are those not told."""
 
-    passing = True
+    transparent = True
 
     def __init__(self, env: AnyGym) -> None:
         super().__init__(env)
@@ -168,7 +168,7 @@ class TellScoreEnv(AnyWrapper):
 class NoopStartEnv(AnyWrapper):
     """Takes 1 to `noop_max` steps of action 0 after each reset."""
 
-    passing = True
+    transparent = True
 
     def __init__(self, env: AnyGym, noop_max: int) -> None:
         super().__init__(env)

@@ -8,12 +8,13 @@ import numpy as np
 from gymnasium import Space, spaces
 
 from rlrun.config import option
-from rlrun.envs.wrappers.areas import averager
+from rlrun.envs.wrappers.areas import averager, opencv
 from rlrun.envs.wrappers.base import AnyGym, Wrapper
 from rlrun.envs.wrappers.screens import ScreensEnv, has_screens
 from rlrun.types import shown
 
 ROLL_BYTES = 2**19
+"""So much memory a stack takes at once, where its observations are not larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class BoxStackEnv(gym.wrappers.FrameStackObservation[Any, Any, Any]):
     def __init__(self, env: AnyGym, size: int) -> None:
         super().__init__(env, size)
         self._end = 0
-        self._roll = self._anew()
+        self._roll: Any = ()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -49,27 +50,27 @@ class BoxStackEnv(gym.wrappers.FrameStackObservation[Any, Any, Any]):
         obs, info = self.env.reset(seed=seed, options=options)
         if np.shape(obs) != self.env.observation_space.shape:  # which would spread over the roll
             raise ValueError(f"an observation {np.shape(obs)} of {self.env.observation_space}")
-        self._roll, self._end = self._anew(), self.stack_size
-        self._roll[: self._end] = obs
-        return self._roll[: self._end], info
+        return self._begin(obs), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Take one step."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         if self._end == len(self._roll):
-            last = self._roll[-self.stack_size :]
-            self._roll, self._end = self._anew(), self.stack_size
-            self._roll[: self._end] = last
+            self._begin(self._roll[-self.stack_size :])
         self._roll[self._end] = obs
         self._end += 1
         seen = self._roll[self._end - self.stack_size : self._end]
         return seen, reward, terminated, truncated, info
 
-    def _anew(self) -> Any:
+    def _begin(self, shown: Any) -> Any:
+        """Take a new roll; return its first stack, which shows what is given."""
         space = self.env.observation_space
         one = np.empty(space.shape or (), space.dtype)
         length = max(2 * self.stack_size, min(64, ROLL_BYTES // max(one.nbytes, 1)))
-        return np.empty((length, *one.shape), one.dtype)
+        self._roll, self._end = np.empty((length, *one.shape), one.dtype), self.stack_size
+        first = self._roll[: self._end]
+        first[:] = shown
+        return first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +102,10 @@ class Resize(Wrapper):
         """Put it around. Raises ModuleNotFoundError without OpenCV."""
         height, width = self.shape
         before = env.observation_space.shape or ()
-        average = averager((before[0], before[1]), (height, width))
         if len(before) == 3:  # the channels of colours go through OpenCV together
+            opencv()
             return gym.wrappers.ResizeObservation(env, (height, width))
+        average = averager((before[0], before[1]), (height, width))
         space = spaces.Box(0, 255, (height, width), np.uint8)
         return gym.wrappers.TransformObservation(env, average, space)
 

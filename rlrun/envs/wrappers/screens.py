@@ -7,17 +7,18 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
+from rlrun.envs.wrappers.areas import opencv
 from rlrun.envs.wrappers.base import AnyGym
 
-PASSING = (OrderEnforcing, PassiveEnvChecker)
+TRANSPARENT = (OrderEnforcing, PassiveEnvChecker)
 """Gymnasium's wrappers that neither change what is seen nor count steps; others say so by
-`passing`."""
+`transparent`."""
 
 
 def has_screens(env: AnyGym) -> bool:
     """Whether an environment shows the gray screen of each frame of a game of Atari, unchanged."""
     game: Any = env.unwrapped
-    while isinstance(env, PASSING) or getattr(type(env), "passing", False):
+    while isinstance(env, TRANSPARENT) or getattr(type(env), "transparent", False):
         env = env.env  # type: ignore[attr-defined]
     shown = getattr(game, "_obs_type", None), getattr(game, "_frameskip", None)
     return env is game and shown == ("grayscale", 1) and isinstance(game.observation_space, Box)
@@ -33,11 +34,9 @@ class ScreensEnv(gym.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: AnyGym, skip: int) -> None:
-        import cv2
-
         super().__init__(env)
         # between emulated frames `np.maximum` takes 60 us: its AVX-512 has to be woken each time
-        self._brighter: Any = cv2.max
+        self._brighter: Any = opencv().max
         self.observation_space = env.observation_space
         game: Any = env.unwrapped
         self._game, self._ale, self._held = game, game.ale, skip - 1
