@@ -8,13 +8,6 @@ from rlrun.envs.wrappers import areas
 cv2 = pytest.importorskip("cv2")
 
 
-@pytest.fixture(autouse=True)
-def forget():
-    areas.averager.cache_clear()
-    yield
-    areas.averager.cache_clear()
-
-
 def exact(picture, after):
     """Average over areas in whole numbers: every pixel is repeated until the areas fit."""
     tall, wide = (np.lcm(old, new) for old, new in zip(picture.shape, after, strict=True))
@@ -68,7 +61,7 @@ SIZES = [
 def test_averages_are_exact_and_those_of_opencv_but_for_rounding(before, after):
     pytest.importorskip("numba")
     average = areas.averager(before, after)
-    assert average.__name__ == "average"  # not OpenCV's
+    assert isinstance(average, areas.Areas)  # not OpenCV
     rng = np.random.default_rng(0)
     for top in (1, 255):
         picture = rng.integers(0, top, before, np.uint8, endpoint=True)
@@ -78,6 +71,35 @@ def test_averages_are_exact_and_those_of_opencv_but_for_rounding(before, after):
         theirs = cv2.resize(picture, after[::-1], interpolation=cv2.INTER_AREA)
         assert np.abs(theirs.astype(int) - small).max() <= 1
     assert (average(np.full(before, 255, np.uint8)) == 255).all()
+
+
+@pytest.mark.parametrize(("before", "after"), SIZES)
+def test_rows_that_change_are_averaged_anew_and_only_they(before, after):
+    pytest.importorskip("numba")
+    average, rng = areas.averager(before, after), np.random.default_rng(0)
+    picture = rng.integers(0, 255, before, np.uint8)
+    shown = average(picture)
+    for row in range(before[0]):
+        picture[row, rng.integers(before[1])] ^= 128
+        shown, before_it = average(picture), shown
+        assert (shown == exact(picture, after)).all()
+        covered = row * after[0] // before[0], ((row + 1) * after[0] - 1) // before[0]
+        changed = np.flatnonzero((shown != before_it).any(1))
+        assert set(changed) <= set(range(covered[0], covered[1] + 1))
+    average._average[:] = 77  # nothing changes, so nothing is written
+    assert (average(picture) == 77).all()
+    picture[0, 0] ^= 128
+    again = average(picture)
+    assert (again[0] == exact(picture, after)[0]).all()
+    assert (again[1:] == 77).all()
+
+
+def test_two_streams_of_pictures_do_not_meet():
+    one, other = (areas.averager((210, 160), (84, 84)) for _ in range(2))
+    dark, light = np.zeros((210, 160), np.uint8), np.full((210, 160), 9, np.uint8)
+    for _ in range(2):
+        assert (one(dark) == 0).all()
+        assert (other(light) == 9).all()
 
 
 @pytest.mark.parametrize("shape", [(100, 160), (210, 400), (100, 100), (210, 160, 1)])
@@ -105,7 +127,7 @@ def test_what_sixteen_bits_do_not_hold_is_left_to_opencv(before, after):
 
 
 def test_without_numba_opencv_does_it_all(monkeypatch):
-    monkeypatch.setattr(areas, "_loops", lambda whole: None)
+    monkeypatch.setattr(areas, "_loop", lambda whole: None)
     picture = np.random.default_rng(0).integers(0, 255, (210, 160), np.uint8)
     theirs = cv2.resize(picture, (84, 84), interpolation=cv2.INTER_AREA)
     assert (areas.averager((210, 160), (84, 84))(picture) == theirs).all()

@@ -16,8 +16,6 @@ from rlrun.envs.adapter import GymnasiumEnv, _score, make_single
 from rlrun.envs.base import SCORE_KEY
 from rlrun.envs.wrappers.chain import Wrappers
 from rlrun.envs.wrappers.games import EpisodicLife, FireReset, NoopStart
-from rlrun.envs.wrappers.observations import MaxAndSkip
-from rlrun.envs.wrappers.screens import ScreensEnv
 from rlrun.types import Decision, Fragment
 from tests.recipes import recipe
 
@@ -186,62 +184,6 @@ def test_every_game_gets_the_usual_list_by_itself():
         "EpisodicLifeEnv",
         "ScoreEnv",
     ]
-
-
-def both_ways(*words, skip=4):
-    """Return Pong with its screens fetched where somebody looks, and with every one drawn."""
-    games = [make_single(recipe(*PONG, "env.wrappers=[]", *words).run.env) for _ in range(2)]
-    inner = [NoopStart(noop_max=30).wrap(game) for game in games]
-    return MaxAndSkip(skip=skip).wrap(inner[0]), gym.wrappers.MaxAndSkipObservation(inner[1], skip)
-
-
-@pytest.mark.usefixtures("atari")
-@pytest.mark.parametrize(("skip", "sticky"), [(2, 0.25), (3, 0), (4, 0)])
-def test_screens_fetched_where_somebody_looks_are_those_of_gymnasium(skip, sticky):
-    # held frames behind a game's end still draw whether the action sticks, so 0 where there are any
-    ours, theirs = both_ways(f"env.kwargs.repeat_action_probability={sticky}", skip=skip)
-    assert isinstance(ours, ScreensEnv)
-    assert ours.observation_space == theirs.observation_space
-    rng, ends, rewards = np.random.default_rng(0), 0, set()
-    assert (ours.reset(seed=3)[0] == theirs.reset(seed=3)[0]).all()
-    for _ in range(1500):
-        action = rng.integers(6)
-        (seen, *ours_told), (drawn, *theirs_told) = ours.step(action), theirs.step(action)
-        assert ours_told == theirs_told
-        rewards.add(ours_told[0])
-        if ours_told[1]:
-            ends += 1
-            seen, drawn = ours.reset()[0], theirs.reset()[0]
-        assert (seen == drawn).all()
-    assert rewards >= {-1.0, 0.0}
-    assert ends > 0 or skip == 2
-
-
-@pytest.mark.usefixtures("atari")
-@pytest.mark.parametrize(
-    "words", [("env.kwargs.obs_type=rgb",), ("env.kwargs.max_episode_steps=9",)]
-)
-def test_colours_and_limits_in_steps_are_left_to_gymnasium(words):
-    ours, _ = both_ways(*words)
-    assert isinstance(ours, gym.wrappers.MaxAndSkipObservation)
-
-
-@pytest.mark.usefixtures("atari")
-def test_a_changed_screen_is_the_one_that_is_skipped_over():
-    game = make_single(recipe(*PONG, "env.wrappers=[]").run.env)
-    dark = gym.wrappers.TransformObservation(game, lambda seen: seen // 2, game.observation_space)
-    assert isinstance(MaxAndSkip(skip=4).wrap(dark), gym.wrappers.MaxAndSkipObservation)
-
-
-@pytest.mark.usefixtures("atari")
-def test_a_game_that_ends_on_the_way_shows_its_last_frame():
-    env = make_single(recipe(*PONG, "env.wrappers=[max_and_skip]").run.env)
-    env.reset(seed=0)
-    ale = env.unwrapped.ale
-    while not (told := env.step(0))[2]:
-        pass
-    assert (told[0] == ale.getScreenGrayscale()).all()
-    assert env.unwrapped._frameskip == 1
 
 
 @pytest.mark.usefixtures("atari")

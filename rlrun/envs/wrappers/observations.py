@@ -105,6 +105,7 @@ class Resize(Wrapper):
         if len(before) == 3:  # the channels of colours go through OpenCV together
             opencv()
             return gym.wrappers.ResizeObservation(env, (height, width))
+        env = ScreensEnv(env, 1) if has_screens(env) else env
         average = averager((before[0], before[1]), (height, width))
         space = spaces.Box(0, 255, (height, width), np.uint8)
         return gym.wrappers.TransformObservation(env, average, space)

@@ -1,0 +1,154 @@
+"""Atari's screens, fetched and made gray by the house, against those that ale-py draws."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from rlrun.envs.adapter import make_single
+from rlrun.envs.wrappers import areas, screens
+from rlrun.envs.wrappers.games import NoopStart
+from rlrun.envs.wrappers.observations import MaxAndSkip, Resize
+from rlrun.envs.wrappers.screens import ScreensEnv
+from tests.recipes import recipe
+
+pytest.importorskip("ale_py")
+pytest.importorskip("cv2")
+pytest.importorskip("numba")
+
+PONG = ("env=ALE/Pong-v5", "preset=none", "env.vectorization=sync")
+
+
+def both_ways(*words, skip=4):
+    """Return Pong with its screens fetched where somebody looks, and with every one drawn."""
+    games = [make_single(recipe(*PONG, "env.wrappers=[]", *words).run.env) for _ in range(2)]
+    inner = [NoopStart(noop_max=30).wrap(game) for game in games]
+    return MaxAndSkip(skip=skip).wrap(inner[0]), gym.wrappers.MaxAndSkipObservation(inner[1], skip)
+
+
+@pytest.mark.parametrize(("skip", "sticky"), [(2, 0.25), (3, 0), (4, 0)])
+def test_screens_fetched_where_somebody_looks_are_those_of_gymnasium(skip, sticky):
+    # held frames behind a game's end still draw whether the action sticks, so 0 where there are any
+    ours, theirs = both_ways(f"env.kwargs.repeat_action_probability={sticky}", skip=skip)
+    assert isinstance(ours, ScreensEnv)
+    assert ours.observation_space == theirs.observation_space
+    rng, ends, rewards = np.random.default_rng(0), 0, set()
+    assert (ours.reset(seed=3)[0] == theirs.reset(seed=3)[0]).all()
+    for _ in range(1500):
+        action = rng.integers(6)
+        (seen, *ours_told), (drawn, *theirs_told) = ours.step(action), theirs.step(action)
+        assert ours_told == theirs_told
+        rewards.add(ours_told[0])
+        if ours_told[1]:
+            ends += 1
+            seen, drawn = ours.reset()[0], theirs.reset()[0]
+        assert (seen == drawn).all()
+    assert rewards >= {-1.0, 0.0}
+    assert ends > 0 or skip == 2
+
+
+@pytest.mark.parametrize(
+    "words", [("env.kwargs.obs_type=rgb",), ("env.kwargs.max_episode_steps=9",)]
+)
+def test_colours_and_limits_in_steps_are_left_to_gymnasium(words):
+    ours, _ = both_ways(*words)
+    assert isinstance(ours, gym.wrappers.MaxAndSkipObservation)
+
+
+def test_a_changed_screen_is_the_one_that_is_skipped_over():
+    game = make_single(recipe(*PONG, "env.wrappers=[]").run.env)
+    dark = gym.wrappers.TransformObservation(game, lambda seen: seen // 2, game.observation_space)
+    assert isinstance(MaxAndSkip(skip=4).wrap(dark), gym.wrappers.MaxAndSkipObservation)
+
+
+def test_a_game_that_ends_on_the_way_shows_its_last_frame():
+    env = make_single(recipe(*PONG, "env.wrappers=[max_and_skip]").run.env)
+    env.reset(seed=0)
+    ale = env.unwrapped.ale
+    while not (told := env.step(0))[2]:
+        pass
+    assert (told[0] == ale.getScreenGrayscale()).all()
+    assert env.unwrapped._frameskip == 1
+
+
+def bare(game):
+    return make_single(recipe(f"env=ALE/{game}-v5", "preset=none", "env.wrappers=[]").run.env)
+
+
+@pytest.mark.parametrize("game", ["Pong", "Enduro", "Asteroids", "Riverraid"])
+def test_a_look_shows_what_the_emulator_draws(game):
+    env, rng = bare(game), np.random.default_rng(0)
+    env.reset(seed=0)
+    ale, table = env.unwrapped.ale, np.full(256, screens.UNKNOWN, np.uint16)
+    often, seldom = screens.Screens(ale, table), screens.Screens(ale, table)
+    for step in range(400):
+        if env.step(rng.integers(env.action_space.n))[2]:
+            env.reset()
+        drawn = ale.getScreenGrayscale()
+        assert (often.look() == drawn).all()
+        if step % 7 == 0:
+            assert (seldom.look() == drawn).all()
+    known = table < screens.UNKNOWN
+    assert 4 <= known.sum() < 128
+    assert len(np.unique(table[known])) > 3
+
+
+class Emulator:
+    """What a look asks of ale-py, on a screen of one's own; a colour is half as bright."""
+
+    def __init__(self, *rows):
+        self.screen, self.drawn = np.array(rows, np.uint8), 0
+
+    def getScreen(self):  # noqa: N802
+        return self.screen
+
+    def getScreenGrayscale(self):  # noqa: N802
+        self.drawn += 1
+        return self.screen // 2
+
+
+def test_only_a_colour_not_met_before_is_asked_for():
+    ale = Emulator([2, 2], [4, 4])
+    kept = screens.Screens(ale, np.full(256, screens.UNKNOWN, np.uint16))
+    drawn = ale.drawn
+    assert (kept.look().tolist(), ale.drawn) == ([[1, 1], [2, 2]], drawn)  # as it was
+    ale.screen[0] = 4, 6
+    assert (kept.look().tolist(), ale.drawn) == ([[2, 3], [2, 2]], drawn + 1)
+    ale.screen[0] = 6, 4
+    assert (kept.look().tolist(), ale.drawn) == ([[3, 2], [2, 2]], drawn + 1)
+    kept._gray[0] = 9  # a row that stays is not written
+    ale.screen[1] = 6
+    assert kept.look().tolist() == [[9, 9], [3, 3]]
+
+
+def test_a_resized_game_shows_the_average_of_each_frame():
+    ours, theirs = Resize(shape=(84, 84)).wrap(bare("Pong")), bare("Pong")
+    assert any(isinstance(layer, ScreensEnv) for layer in (ours.env, ours.env.env))
+    average, rng = areas.averager((210, 160), (84, 84)), np.random.default_rng(0)
+    first = shown = ours.reset(seed=3)[0]
+    assert shown.shape == ours.observation_space.shape == (84, 84)
+    drawn = theirs.reset(seed=3)[0]
+    kept = shown.copy()
+    for _ in range(300):
+        assert (shown == average(drawn)).all()
+        action = rng.integers(6)
+        (shown, *ours_told), (drawn, *theirs_told) = ours.step(action), theirs.step(action)
+        assert ours_told == theirs_told
+    assert (first == kept).all()  # nothing that was shown is written over
+    assert not (first == shown).all()
+
+
+@pytest.mark.parametrize("skip", [1, 2])
+def test_screens_that_were_shown_stay(skip):
+    env = ScreensEnv(bare("Pong"), skip)
+    shown = [env.reset(seed=0)[0], *(env.step(2)[0] for _ in range(40)), env.reset()[0]]
+    copies = [each.copy() for each in shown]
+    for _ in range(30):
+        env.step(3)
+    assert all((old == copy).all() for old, copy in zip(shown, copies, strict=True))
+    assert len({each.tobytes() for each in shown}) > 5
+
+
+def test_without_numba_gymnasium_draws_them(monkeypatch):
+    monkeypatch.setattr(screens, "_loop", lambda: None)
+    ours, _ = both_ways()
+    assert isinstance(ours, gym.wrappers.MaxAndSkipObservation)
