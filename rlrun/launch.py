@@ -1,8 +1,6 @@
 """Takes one run from words to its end: check, build, make the folder, train, report."""
 
-import os
 import signal
-import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from rlrun.device import check_device
 from rlrun.evaluate import Evaluation
 from rlrun.experiment import Experiment
 from rlrun.inspection.network import counts, doubts, in_words, name_of
-from rlrun.logger.console import ConsoleLogger
+from rlrun.logger.console import ConsoleLogger, PatientConsole
 from rlrun.schema import Recipe, check
 from rlrun.types import Diverged
 
@@ -63,7 +61,7 @@ def launch(
     quiet: bool = False,
 ) -> int:
     """Build and train one run in a new folder, under `parent` if given; return the exit code."""
-    console = Console(quiet=quiet)
+    console = PatientConsole(quiet=quiet)
     recipe = prepared.recipe
     parts = build_parts(recipe)
     path = _make_folder(recipe, parent, name)
@@ -182,9 +180,5 @@ def _introduce(
 
 
 def show(console: Console, text: str) -> None:
-    """Print a line; once nobody reads any more (`rlrun train | head`), train on in silence."""
-    try:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-    except BrokenPipeError:
-        console.quiet = True
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open to the end
+    """Print a line as it is."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

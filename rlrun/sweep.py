@@ -24,11 +24,9 @@ from rlrun.build import build_parts
 from rlrun.compose import compose_sweep
 from rlrun.config import ConfigError, Problem
 from rlrun.launch import Prepared, checked, launch
+from rlrun.logger.console import PatientConsole
 from rlrun.schema import DeviceConfig, Recipe
-from rlrun.sweep_table import GROUPED, Job, print_table, summarise, write_results
-
-SIGNALS = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}
-"""From the exit code of a job that was asked to stop to the signal that asked."""
+from rlrun.sweep_table import GROUPED, SIGNALS, Job, print_table, summarise, write_results
 
 
 def run_sweep(words: list[str], config_dirs: list[Path], at_once: int) -> int:
@@ -44,7 +42,7 @@ def run_sweep(words: list[str], config_dirs: list[Path], at_once: int) -> int:
         job.prepared = _on_one_thread(job.prepared)
     command = ["rlrun", "train", *words, "-m", *(f"--config-dir={each}" for each in config_dirs)]
     folder = rundir.new_folder(_place(jobs), f"{rundir.stamp()}_sweep")
-    console = Console()
+    console = PatientConsole()
     console.print(f"sweep of {len(jobs)} jobs in {folder}", highlight=False, soft_wrap=True)
     _write_ledger(folder, command, jobs)
     try:

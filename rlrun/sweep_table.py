@@ -1,6 +1,7 @@
 """The table at the end of a sweep: jobs that differ by seed alone are one row."""
 
 import csv
+import signal
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from rlrun.launch import Prepared
 
 GROUPED = "seed"
 """Jobs that differ in nothing else are one row of the table."""
+SIGNALS = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}
+"""From the exit code of a job that was asked to stop to the signal that asked."""
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Row:
     varied: dict[str, str]
     scores: list[float]
     failed: int
+    stopped: int = 0
 
     @property
     def mean(self) -> float:
@@ -46,8 +50,16 @@ class Row:
 
     def cells(self, names: list[str]) -> list[str]:
         """Return the row for people."""
+        mean = f"{self.mean:.2f}" if self.scores else "-"
         std = "-" if self.std is None else f"{self.std:.2f}"
-        return [*(self.varied.get(name, "") for name in names), f"{self.mean:.2f}", std]
+        return [*(self.varied.get(name, "") for name in names), mean, std]
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds count, and what became of the others."""
+        others = {"failed": self.failed, "stopped": self.stopped}
+        said = ", ".join(f"{count} {fate}" for fate, count in others.items() if count)
+        return f"{len(self.scores)} ({said})" if said else str(len(self.scores))
 
 
 def summarise(jobs: list[Job]) -> list[Row]:
@@ -59,7 +71,9 @@ def summarise(jobs: list[Job]) -> list[Row]:
     rows = []
     for key, members in groups.items():
         scores = [job.result["eval/mean_reward"] for job in members if job.result]
-        rows.append(Row(dict(key), scores, sum(bool(job.code) for job in members)))
+        codes = [job.code for job in members if job.code]
+        stopped = sum(code in SIGNALS for code in codes)
+        rows.append(Row(dict(key), scores, len(codes) - stopped, stopped))
     return rows
 
 
@@ -89,7 +103,6 @@ def print_table(console: Console, rows: list[Row]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row.varied))
     table = Table(*names, "mean reward", "std over seeds", "seeds")
     for row in rows:
-        failed = f" ({row.failed} failed)" if row.failed else ""
         # a swept list, [64,64], is no markup
-        table.add_row(*map(escape, row.cells(names)), f"{len(row.scores)}{failed}")
+        table.add_row(*map(escape, row.cells(names)), row.seeds)
     console.print(table)

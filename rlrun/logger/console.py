@@ -1,8 +1,10 @@
 """What a person sees: a live panel on a terminal, plain lines elsewhere and where CI is set."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +28,16 @@ SHOWN = {
     "train/learning_rate": "learning rate",
 }
 PLAIN_EVERY = 2.0  # seconds between plain lines; a fast run would drown its own log
+
+
+class PatientConsole(Console):
+    """Goes on in silence once nobody reads any more, as in `rlrun train | head`."""
+
+    def on_broken_pipe(self) -> None:
+        """Stop printing, where Rich would end the process."""
+        self.quiet = True
+        with suppress(OSError):  # what is written already goes nowhere, instead of failing at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ConsoleLogger:

@@ -148,9 +148,11 @@ class ImageTorso(Torso):
 
     def _check(self, space: Space[Any]) -> None:
         if not self.images:
+            flat = isinstance(space, spaces.Box) and len(space.shape) == 2
+            fix = "add frame_stack to env.wrappers, or use" if flat else "use"
             reason = (
                 f"{self.name} serves images, which are Boxes of three dimensions, and "
-                f"{shown(space)} holds none; use network=mlp or network=auto"
+                f"{shown(space)} holds none; {fix} network=mlp or network=auto"
             )
             raise ConfigError(Problem("network", reason))
         for key, image in self.images.items():

@@ -20,13 +20,12 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise ConfigError(Problem("", "resume takes one run folder (see `rlrun resume --help`)"))
     path = Path(arguments[0])
-    from rich.console import Console
-
     from rlrun import checkpoint
     from rlrun.accel.compiler import check_accel
     from rlrun.build import build_parts
     from rlrun.device import check_device
     from rlrun.launch import drive
+    from rlrun.logger.console import PatientConsole
     from rlrun.rundir import RunFolder, read_manifest
     from rlrun.schema import check_saved
 
@@ -44,7 +43,7 @@ def main(arguments: list[str]) -> int:
     check_accel(recipe.run.accel, recipe.run.device.name)
     saved, warnings = checkpoint.load_newest(path / "checkpoints", with_resume=True)
     folder = RunFolder(path)
-    console = Console()
+    console = PatientConsole()
     for warning in warnings:
         folder.log(f"warning: {warning}")
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)

@@ -1,9 +1,11 @@
 """Pictures made smaller: shares by hand, sums against exact ones, and what is left to OpenCV."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from rlrun.envs.wrappers import areas
+from rlrun.envs.wrappers import areas, loops
 
 cv2 = pytest.importorskip("cv2")
 
@@ -54,6 +56,8 @@ SIZES = [
     ((9, 7), (3, 7)),
     ((100, 100), (75, 90)),
     ((48, 36), (4, 12)),
+    ((36, 48), (12, 4)),
+    ((256, 3), (1, 3)),
 ]
 
 
@@ -94,6 +98,12 @@ def test_rows_that_change_are_averaged_anew_and_only_they(before, after):
     assert (again[1:] == 77).all()
 
 
+def test_the_first_picture_is_averaged_whatever_it_shows():
+    for brightness in (0, 1, 255):
+        picture = np.full((210, 160), brightness, np.uint8)
+        assert (areas.averager((210, 160), (84, 84))(picture) == brightness).all()
+
+
 def test_two_streams_of_pictures_do_not_meet():
     one, other = (areas.averager((210, 160), (84, 84)) for _ in range(2))
     dark, light = np.zeros((210, 160), np.uint8), np.full((210, 160), 9, np.uint8)
@@ -102,8 +112,13 @@ def test_two_streams_of_pictures_do_not_meet():
         assert (other(light) == 9).all()
 
 
-@pytest.mark.parametrize("shape", [(100, 160), (210, 400), (100, 100), (210, 160, 1)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        *(((100, 160), np.uint8), ((210, 400), np.uint8), ((100, 100), np.uint8)),
+        *(((210, 160, 1), np.uint8), ((210, 160), np.float32), ((210, 160), np.uint16)),
+    ],
+)
 def test_a_picture_that_is_not_what_was_said_is_opencvs(shape, dtype):
     picture = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
     theirs = cv2.resize(picture, (84, 84), interpolation=cv2.INTER_AREA)
@@ -118,12 +133,36 @@ def test_a_result_is_not_written_over():
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [((84, 84), (210, 160)), ((2, 160), (2, 84)), ((211, 163), (84, 84))]
+    ("before", "after"),
+    [
+        *(((84, 84), (210, 160)), ((2, 160), (2, 84)), ((211, 163), (84, 84))),
+        *(((257, 3), (1, 3)), ((70_000, 3), (35_000, 3))),
+    ],
 )
 def test_what_sixteen_bits_do_not_hold_is_left_to_opencv(before, after):
     picture = np.random.default_rng(0).integers(0, 255, before, np.uint8)
     theirs = cv2.resize(picture, after[::-1], interpolation=cv2.INTER_AREA)
     assert (areas.averager(before, after)(picture) == theirs).all()
+
+
+def test_without_a_place_to_keep_it_a_loop_is_compiled_anew(monkeypatch):
+    numba = pytest.importorskip("numba")
+    given = []
+
+    def njit(loop=None, *, cache=False):
+        if cache:
+            raise RuntimeError("no locator available")
+        given.append(loop)
+        return "compiled"
+
+    monkeypatch.setattr(numba, "njit", njit)
+    assert loops.compiled(exact) == "compiled"
+    assert given == [exact]
+
+
+def test_without_numba_there_is_no_loop(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert loops.compiled(exact) is None
 
 
 def test_without_numba_opencv_does_it_all(monkeypatch):

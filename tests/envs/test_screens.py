@@ -78,8 +78,8 @@ def bare(game):
 def test_a_look_shows_what_the_emulator_draws(game):
     env, rng = bare(game), np.random.default_rng(0)
     env.reset(seed=0)
-    ale, table = env.unwrapped.ale, np.full(256, screens.UNKNOWN, np.uint16)
-    often, seldom = screens.Screens(ale, table), screens.Screens(ale, table)
+    ale = env.unwrapped.ale
+    often, seldom = screens.Screens(ale), screens.Screens(ale)
     for step in range(400):
         if env.step(rng.integers(env.action_space.n))[2]:
             env.reset()
@@ -87,9 +87,9 @@ def test_a_look_shows_what_the_emulator_draws(game):
         assert (often.look() == drawn).all()
         if step % 7 == 0:
             assert (seldom.look() == drawn).all()
-    known = table < screens.UNKNOWN
-    assert 4 <= known.sum() < 128
-    assert len(np.unique(table[known])) > 3
+    known = often._table[often._table < screens.UNKNOWN]
+    assert 4 <= len(known) < 128
+    assert len(np.unique(known)) > 3
 
 
 class Emulator:
@@ -108,7 +108,7 @@ class Emulator:
 
 def test_only_a_colour_not_met_before_is_asked_for():
     ale = Emulator([2, 2], [4, 4])
-    kept = screens.Screens(ale, np.full(256, screens.UNKNOWN, np.uint16))
+    kept = screens.Screens(ale)
     drawn = ale.drawn
     assert (kept.look().tolist(), ale.drawn) == ([[1, 1], [2, 2]], drawn)  # as it was
     ale.screen[0] = 4, 6
@@ -135,6 +135,24 @@ def test_a_resized_game_shows_the_average_of_each_frame():
         assert ours_told == theirs_told
     assert (first == kept).all()  # nothing that was shown is written over
     assert not (first == shown).all()
+
+
+@pytest.mark.parametrize("skip", [1, 4])
+def test_an_end_is_the_last_thing_that_happens_and_its_screen_stays(skip):
+    lives = recipe("env=ALE/Breakout-v5", "preset=none", "env.wrappers=[episodic_life]").run.env
+    env = ScreensEnv(make_single(lives), skip)
+    env.reset(seed=0)
+    taken, shown = set(), []
+    for step in range(1200):
+        before = env.unwrapped.ale.getEpisodeFrameNumber()
+        screen, _, ended, *_ = env.step(step % 2)
+        if ended:
+            taken.add(env.unwrapped.ale.getEpisodeFrameNumber() - before)
+            shown.append((screen, screen.copy()))
+            env.reset()
+    assert len(shown) > 4
+    assert skip == 1 or taken & {1, 2, 3}  # of four frames, those after a lost life are not played
+    assert all((screen == copy).all() for screen, copy in shown)
 
 
 @pytest.mark.parametrize("skip", [1, 2])

@@ -27,10 +27,10 @@ TAPS = 3
 def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
     """Return a function from pictures of (height, width) `before` to those `after`.
 
-    Numba makes it where it is installed, the picture becomes smaller both ways, and the sums fit
-    into 16 bits, as from 210 x 160 to 84 x 84; OpenCV elsewhere. The two differ by at most 1, where
-    OpenCV's floats round otherwise. It remembers the last picture, so every stream of pictures
-    should have one of its own. Raises ModuleNotFoundError without OpenCV.
+    Numba makes it where it is installed, the picture becomes smaller both ways, and sums and sizes
+    fit into 16 bits, as from 210 x 160 to 84 x 84; OpenCV elsewhere. The two differ by at most 1,
+    where OpenCV's floats round otherwise. It remembers the last picture, so every stream of
+    pictures should have one of its own. Raises ModuleNotFoundError without OpenCV.
     """
     cv2 = opencv()
     height, width = after
@@ -40,7 +40,8 @@ def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
 
     if all(new <= old >= TAPS for old, new in zip(before, after, strict=True)):
         whole = math.prod(share(*sizes)[2] for sizes in zip(before, after, strict=True))
-        loop = _loop(whole) if 255 * whole + whole // 2 < 2**16 else None
+        fits = 255 * whole + whole // 2 < 2**16 and max(before) < 2**16
+        loop = _loop(whole) if fits else None
         if loop is not None:
             return Areas(loop, before, after, of_any_size)
     return of_any_size
@@ -103,8 +104,7 @@ def _loop(whole: int) -> Loop | None:
 
     `whole` is a constant to the compiler, which makes the division a product of 16 bits.
     """
-    loops = compiled(_averaging(whole))
-    return loops and loops[0]
+    return compiled(_averaging(whole))
 
 
 def _averaging(whole: int) -> Loop:

@@ -6,13 +6,14 @@ from typing import Any, TypeAlias
 Loop: TypeAlias = Callable[..., Any]
 
 
-def compiled(*loops: Loop) -> tuple[Loop, ...] | None:
-    """Return the functions compiled, kept on disk where there is a place; None without Numba."""
+def compiled(loop: Loop) -> Loop | None:
+    """Return a function compiled, kept on disk where there is a place; None without Numba."""
     try:
         import numba
     except ImportError:
         return None
     try:
-        return tuple(numba.njit(cache=True)(loop) for loop in loops)
+        made: Loop = numba.njit(cache=True)(loop)
     except RuntimeError:  # nowhere to keep what it compiles
-        return tuple(numba.njit(loop) for loop in loops)
+        made = numba.njit(loop)
+    return made

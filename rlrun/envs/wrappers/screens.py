@@ -41,12 +41,11 @@ class Screens:
     """The gray screen of a game, kept; a look at it works on the rows that changed since the last.
 
     ale-py does not tell how bright its colours are, so the table of them is filled from its own
-    gray screens, one of which is asked for where a colour was not met before. The table, `[256]`
-    uint16, may be shared by all who look at one game; `UNKNOWN` fills it at first.
+    gray screens, one of which is asked for where a colour was not met before.
     """
 
-    def __init__(self, ale: Any, table: Any) -> None:
-        self._ale, self._table = ale, table
+    def __init__(self, ale: Any) -> None:
+        self._ale, self._table = ale, np.full(256, UNKNOWN, np.uint16)
         self._colours, self._gray = ale.getScreen().copy(), ale.getScreenGrayscale()
         loop = _loop()
         assert loop is not None, "has_screens asks for Numba"
@@ -63,8 +62,7 @@ class Screens:
 
 @cache
 def _loop() -> Loop | None:
-    loops = compiled(_make_gray)
-    return loops and loops[0]
+    return compiled(_make_gray)
 
 
 def _make_gray(screen: Any, before: Any, gray: Any, table: Any) -> Any:
@@ -105,8 +103,7 @@ class ScreensEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._game, self._held = game, skip - 1
         game._obs_type = "ram"
         game.observation_space = Box(0, 255, (game.ale.getRAMSize(),), np.uint8)
-        table = np.full(256, UNKNOWN, np.uint16)
-        self._before, self._last = Screens(game.ale, table), Screens(game.ale, table)
+        self._before, self._last = Screens(game.ale), Screens(game.ale)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
