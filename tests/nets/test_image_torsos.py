@@ -206,7 +206,8 @@ def test_the_gradient_reaches_every_parameter(kind, layer_norm, space):
 @NETWORKS
 def test_without_an_image_it_is_refused(kind):
     for space in (ARM, spaces.Discrete(3), spaces.Dict({"arm": ARM}), spaces.Box(0, 1, (40, 40))):
-        with pytest.raises(ConfigError, match=rf"{kind.name} serves images.*use network=mlp") as said:
+        refusal = rf"{kind.name} serves images.*use network=mlp"
+        with pytest.raises(ConfigError, match=refusal) as said:
             build(kind, space)
         assert ("frame_stack" in str(said.value)) is (space.shape == (40, 40))
 
