@@ -45,7 +45,7 @@ def command() -> int:
         return main()
     finally:
         for each in gc.get_objects():
-            if issubclass(type(each), io.IOBase):
+            if issubclass(type(each), io.IOBase):  # its class, for `isinstance` would wake proxies
                 with suppress(Exception):  # closed, or nobody there to take it
                     each.flush()
         gc.freeze()

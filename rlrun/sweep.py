@@ -23,7 +23,7 @@ from rlrun import rundir
 from rlrun.build import build_parts
 from rlrun.compose import compose_sweep
 from rlrun.config import ConfigError, Problem
-from rlrun.launch import Prepared, checked, launch
+from rlrun.launch import Prepared, checked, launch, show
 from rlrun.logger.console import PatientConsole
 from rlrun.schema import DeviceConfig, Recipe
 from rlrun.sweep_table import GROUPED, SIGNALS, Job, print_table, summarise, write_results
@@ -43,7 +43,7 @@ def run_sweep(words: list[str], config_dirs: list[Path], at_once: int) -> int:
     command = ["rlrun", "train", *words, "-m", *(f"--config-dir={each}" for each in config_dirs)]
     folder = rundir.new_folder(_place(jobs), f"{rundir.stamp()}_sweep")
     console = PatientConsole()
-    console.print(f"sweep of {len(jobs)} jobs in {folder}", highlight=False, soft_wrap=True)
+    show(console, f"sweep of {len(jobs)} jobs in {folder}")
     _write_ledger(folder, command, jobs)
     try:
         number = _run_all(jobs, folder, at_once, console, command)
@@ -52,7 +52,7 @@ def run_sweep(words: list[str], config_dirs: list[Path], at_once: int) -> int:
         _write_ledger(folder, command, jobs)
         write_results(folder, jobs, rows)
     print_table(console, rows)
-    console.print(f"sweep folder {folder}", highlight=False, soft_wrap=True)
+    show(console, f"sweep folder {folder}")
     return 128 + number if number else next((job.code for job in jobs if job.code), 0)
 
 
@@ -187,7 +187,7 @@ def _conclude(job: Job, code: int | None, folder: Path, console: Console) -> Non
         job.result = rundir.read_manifest(folder / job.name)["result"]
         assert job.result is not None
         outcome = f"mean_reward {job.result['eval/mean_reward']:.2f}"
-    console.print(f"  {job.name}  {outcome}", highlight=False, markup=False, soft_wrap=True)
+    show(console, f"  {job.name}  {outcome}")
 
 
 def _write_ledger(folder: Path, command: list[str], jobs: list[Job]) -> None:

@@ -2,6 +2,7 @@
 
     python scripts/wrappers_cost.py                 every case
     python scripts/wrappers_cost.py atari flatten   some of them
+    python scripts/wrappers_cost.py atari@ALE/Enduro-v5     one of them on another environment
 
 `bare` is the environment alone as `gymnasium.make` gives it, for as many of its own steps as one
 step with the wrappers takes; `adapter` is what the adapter adds to it, `wrappers` what they add to
@@ -45,8 +46,10 @@ def main() -> None:
     torch.set_num_threads(1)
     columns = ("steps", "bare", "adapter", "wrappers", "both")
     print(f"{'case':<16} {'environment':<14}" + "".join(f"{each:>10}" for each in columns))
-    for name in sys.argv[1:] or CASES:
+    for word in sys.argv[1:] or CASES:
+        name, _, other = word.partition("@")
         env_id, words, frames = CASES[name]
+        env_id = other or env_id
         costs = measure(env_id, words, frames)
         print(f"{name:<16} {env_id:<14}{frames:>10}" + "".join(f"{each:10.1f}" for each in costs))
 

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     from rlrun.accel.compiler import check_accel
     from rlrun.build import build_parts
     from rlrun.device import check_device
-    from rlrun.launch import drive
+    from rlrun.launch import drive, show
     from rlrun.logger.console import PatientConsole
     from rlrun.rundir import RunFolder, read_manifest
     from rlrun.schema import check_saved
@@ -46,11 +46,11 @@ def main(arguments: list[str]) -> int:
     console = PatientConsole()
     for warning in warnings:
         folder.log(f"warning: {warning}")
-        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+        show(console, f"warning: {warning}")
     resumes = int(manifest.get("resumes", 0)) + 1
     folder.update_manifest(status="running", resumes=resumes)
     text = f"resume {path} at step {saved.step:,} of {recipe.run.total_timesteps:,}"
     folder.log(text)
-    console.print(text, highlight=False, soft_wrap=True)
+    show(console, text)
     parts = build_parts(recipe)
     return drive(recipe, parts, folder, console, resumes=resumes, saved=saved)

@@ -21,7 +21,7 @@ from rlrun.envs.wrappers.loops import Loop, compiled
 Average: TypeAlias = Callable[[Any], Any]
 """From a picture `[height, width]` uint8 to a smaller one."""
 TAPS = 3
-"""Rows that are added at once; every result is given at least so many, some with a share of 0."""
+"""Pixels that are added at once; a result is given at least so many, some with a share of 0."""
 
 
 def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
@@ -135,7 +135,7 @@ def _averaging(whole: int) -> Loop:
             above, here, below = picture[shares[0]], picture[shares[0] + 1], picture[shares[0] + 2]
             for j in range(above.shape[0]):
                 line[j] = a * above[j] + b * here[j] + c * below[j]
-            for tap in range(3, shares.shape[0] - 1):
+            for tap in range(TAPS, shares.shape[0] - 1):
                 a, above = shares[1 + tap], picture[shares[0] + tap]
                 for j in range(above.shape[0]):
                     line[j] += a * above[j]
@@ -144,7 +144,7 @@ def _averaging(whole: int) -> Loop:
                 g = np.uint64(first[j])
                 total = left[j] * line[g] + middle[j] * line[g + one] + right[j] * line[g + two]
                 sums[j] = total + half
-            for tap in range(3, columns.shape[0] - 1):
+            for tap in range(TAPS, columns.shape[0] - 1):
                 left = columns[1 + tap]
                 for j in range(out.shape[0]):
                     sums[j] += left[j] * line[first[j] + np.uint16(tap)]

@@ -1,4 +1,8 @@
-"""Loops over pixels that Numba compiles, where it is installed."""
+"""Loops over pixels that Numba compiles, where it is installed.
+
+A loop calls no other, even for the few lines that two of them share: what is compiled with another
+function in it is not found again on disk, and every process would compile it anew for a second.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
