@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from rlrun.accel.products import Products, onednn_is_faster
 from rlrun.algos.base import Algorithm
 from rlrun.config import ConfigError, Problem
 from rlrun.nets.learner import Learner
@@ -22,9 +23,12 @@ def learn_in(precision: Precision, algorithm: Algorithm) -> None:
 
     Raises ConfigError where bfloat16 has nothing to work on, or a device cannot do it.
     """
-    if precision == "float32":
-        return
     learners = [part for part in algorithm.parts().values() if isinstance(part, Learner)]
+    if precision == "float32":
+        if algorithm.device.type == "cpu" and learners and onednn_is_faster():
+            for learner in learners:
+                learner.within = Products(learner.parameters)
+        return
     if not learners:
         name = type(algorithm).__module__.rsplit(".", 1)[-1]
         reason = f"{name} trains no network, which bfloat16 is for; use float32"

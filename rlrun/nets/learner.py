@@ -6,6 +6,7 @@ instead of one for every layer, which on small networks is a third of the time o
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
@@ -31,7 +32,8 @@ class Learner:
 
     `betas` are Adam's; `max_grad_norm` None means no clipping. The learning rate is set from
     outside, by a schedule. `updates` counts the steps this process has taken. `precision` is that
-    of the products a loss is made of; all else, parameters included, stays float32.
+    of the products a loss is made of; all else, parameters included, stays float32. `within` gives
+    what is entered for a step on a batch.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Learner:
         self.flat = flatten(self.parameters).detach()
         self.learning_rate = 0.0
         self.precision = torch.float32
+        self.within: Callable[[Any], AbstractContextManager[None]] = lambda batch: nullcontext()
         self.updates = 0
         self._transform: Transform | None = None
         self._transformed: dict[LossFn[Any], Callable[[Any], Stepped]] = {}
@@ -67,10 +70,12 @@ class Learner:
         found when the metrics are read.
         """
         if self._transform is None:
-            _, (loss, norm, metrics) = self._step(loss_fn, batch)
+            with self.within(batch):
+                _, (loss, norm, metrics) = self._step(loss_fn, batch)
         else:
             self._rate.fill_(self.learning_rate)
-            moved, (loss, norm, metrics) = self._through(self._transform, loss_fn)(batch)
+            with self.within(batch):
+                moved, (loss, norm, metrics) = self._through(self._transform, loss_fn)(batch)
             if moved is not None:
                 if not norm.is_cuda:
                     finite(norm.item())

@@ -1,0 +1,75 @@
+"""Which library multiplies matrices in float32 on a processor.
+
+PyTorch asks MKL, which keeps to AVX2 on processors of AMD; oneDNN uses the AVX-512 they have, and
+takes half the time. PyTorch asks oneDNN only where it may round float32 to bfloat16. On processors
+without units for that (AMX) oneDNN does not, and computes in float32 all the same; one product is
+looked at before this is believed. A call of oneDNN takes some 15 us more, so small products stay.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+WORTH_ONEDNN = 5_000_000
+"""Multiplications and additions of a layer's product from which oneDNN pays: docs/performance.md"""
+
+
+class Products:
+    """Chooses for the gradient steps of one learner, by the first batch and the parameters."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = parameters
+        self._large: bool | None = None
+
+    def __call__(self, batch: Any) -> AbstractContextManager[None]:
+        """Return what to enter for a gradient step on a batch."""
+        if self._large is None:
+            self._large = operations(self._parameters, batch) >= WORTH_ONEDNN
+        return through_onednn() if self._large else nullcontext()
+
+
+def operations(parameters: Sequence[Tensor], batch: Any) -> float:
+    """Return the multiplications and additions of a layer's product with a batch, on average.
+
+    Layers are the parameters of two dimensions and more, rows those of the batch's first tensor.
+    """
+    rows = next((len(each) for each in tree_leaves(batch) if isinstance(each, Tensor)), 0)
+    layers = [parameter.numel() for parameter in parameters if parameter.ndim > 1]
+    return 2 * rows * sum(layers) / max(len(layers), 1)
+
+
+@contextmanager
+def through_onednn() -> Iterator[None]:
+    """Let oneDNN make the products of float32 matrices."""
+    library: Any = torch.backends.mkldnn  # its stub lacks what is asked here
+    backend = library.matmul
+    before = backend.fp32_precision
+    backend.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        backend.fp32_precision = before
+
+
+@cache
+def onednn_is_faster() -> bool:
+    """Say whether large float32 products are faster through oneDNN, and float32 still."""
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    able = torch.cpu.get_capabilities()
+    slow = "AMD" in able.get("cpu_name", "") and torch.backends.mkl.is_available()
+    usable = torch.backends.mkldnn.is_available() and able.get("avx512_bw", False)
+    return slow and usable and not able.get("amx_bf16", False) and _keeps_float32()
+
+
+def _keeps_float32() -> bool:
+    number = 1.0 + 2.0**-12  # bfloat16 has no such number: 1
+    matrix = torch.full((256, 256), number)
+    with through_onednn():
+        product = matrix @ matrix
+    return bool((product.double() / 256 - number**2).abs().max() < 2.0**-20)

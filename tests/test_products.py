@@ -1,0 +1,147 @@
+"""Which library multiplies in float32: large products go through oneDNN where that is faster."""
+
+from contextlib import contextmanager
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+
+from rlrun.accel import products
+from rlrun.accel.precision import learn_in
+from rlrun.accel.products import Products, onednn_is_faster, operations, through_onednn
+from rlrun.build import build_parts
+from rlrun.nets.learner import Learner
+from tests.contract.test_algorithms import fitting
+from tests.recipes import changed
+
+AMD = {"cpu_name": "AMD EPYC 9B45", "avx512_bw": True, "amx_bf16": False}
+
+
+def setting() -> str:
+    return torch.backends.mkldnn.matmul.fp32_precision
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    def set_to(**able) -> None:
+        onednn_is_faster.cache_clear()
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: AMD | able)
+        monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+        monkeypatch.setattr(products, "_keeps_float32", lambda: True)
+
+    yield set_to
+    onednn_is_faster.cache_clear()
+
+
+def test_operations_are_those_of_a_mean_layer():
+    layers = [torch.zeros(3, 4), torch.zeros(3), torch.zeros(2, 3), torch.zeros(2)]
+    batch = {"obs": torch.zeros(5, 4), "action": torch.zeros(5)}
+    assert operations(layers, batch) == 2 * 5 * (12 + 6) / 2
+    assert operations(layers, {"name": "no tensor"}) == 0
+    assert operations([torch.zeros(3)], batch) == 0
+
+
+def test_only_large_products_go_through_onednn():
+    chosen = Products([torch.zeros(500, 1000)])
+    with chosen(torch.zeros(5, 1000)):  # 5 million operations
+        assert setting() == "bf16"
+    assert setting() == "none"
+    with Products([torch.zeros(500, 1000)])(torch.zeros(4, 1000)):
+        assert setting() == "none"
+    with chosen(torch.zeros(4, 1000)):  # the first batch decided
+        assert setting() == "bf16"
+
+
+def test_the_setting_is_put_back_after_a_failure():
+    with pytest.raises(ZeroDivisionError), through_onednn():
+        raise ZeroDivisionError
+    assert setting() == "none"
+
+
+@pytest.mark.parametrize(
+    ("able", "faster"),
+    [
+        ({}, True),
+        ({"cpu_name": "Intel(R) Xeon(R) Processor @ 2.50GHz"}, False),
+        ({"amx_bf16": True}, False),
+        ({"avx512_bw": False}, False),
+    ],
+)
+def test_it_is_for_processors_of_amd_that_would_not_round(processor, able, faster):
+    processor(**able)
+    assert onednn_is_faster() == faster
+
+
+def test_a_library_that_rounds_is_left_alone(processor, monkeypatch):
+    processor()
+    monkeypatch.setattr(products, "_keeps_float32", lambda: False)
+    assert not onednn_is_faster()
+
+
+def test_rounding_to_bfloat16_is_noticed():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not products._keeps_float32()
+
+
+@pytest.mark.skipif(not onednn_is_faster(), reason="this processor is served by MKL")
+@pytest.mark.parametrize("shape", list(product((1, 33, 256), (3, 64, 500), (1, 128, 1000))))
+def test_products_through_onednn_are_float32(shape):
+    rows, inner, columns = shape
+    draws = torch.Generator().manual_seed(0)
+    a = torch.randn(rows, inner, generator=draws)
+    b = torch.randn(inner, columns, generator=draws)
+    with through_onednn():
+        found = a @ b, torch.bmm(a.expand(2, -1, -1), b.expand(2, -1, -1))[1]
+    exact, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    for each in found:
+        assert ((each - exact).abs() / scale).max() < 1e-6  # bfloat16: 4e-3
+
+
+@pytest.mark.parametrize(
+    ("precision", "faster", "given"),
+    [("float32", True, True), ("float32", False, False), ("bfloat16", True, False)],
+)
+def test_learners_in_float32_are_given_the_choice(processor, precision, faster, given):
+    processor(amx_bf16=not faster)
+    parts = build_parts(changed(fitting("sac"), precision=precision))
+    parts.env.close()
+    learners = [part for part in parts.algorithm.parts().values() if isinstance(part, Learner)]
+    assert learners
+    assert all(isinstance(learner.within, Products) == given for learner in learners)
+
+
+def test_on_a_gpu_nothing_is_chosen(processor):
+    processor()
+    parts = build_parts(fitting("ppo"))
+    parts.env.close()
+    parts.algorithm.device = torch.device("cuda")
+    (learner,) = [part for part in parts.algorithm.parts().values() if isinstance(part, Learner)]
+    before = learner.within = object()
+    learn_in("float32", parts.algorithm)
+    assert learner.within is before
+
+
+@pytest.mark.parametrize("transform", [None, lambda function: function])
+def test_a_gradient_step_is_taken_within(transform):
+    entered = []
+
+    @contextmanager
+    def within(batch):
+        entered.append(batch)
+        yield
+        entered.append("left")
+
+    weight = nn.Parameter(torch.ones(2))
+    learner = Learner([weight])
+    learner.within, learner.learning_rate = within, 0.1
+    learner.transform(transform)
+
+    def loss(batch):
+        entered.append("loss")
+        return (weight * batch).sum(), {}
+
+    batch = torch.ones(2)
+    learner.minimize(loss, batch)
+    assert entered == [batch, "loss", "left"]
