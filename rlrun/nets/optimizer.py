@@ -50,12 +50,12 @@ class Adam:
         state, (beta1, beta2) = self.state, self.betas
         state["step"].add_(sound)
         step = state["step"].double()
-        size = learning_rate / (1.0 - beta1**step)
-        unbias = (1.0 - beta2**step).rsqrt().to(grad.dtype)
+        size = _once((learning_rate / (1.0 - beta1**step)).to(grad.dtype))
+        unbias = _once((1.0 - beta2**step).rsqrt().to(grad.dtype))
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         mean.copy_(torch.where(sound, torch.lerp(mean, grad, 1.0 - beta1), mean))
         square.copy_(torch.where(sound, beta2 * square + (1.0 - beta2) * grad * grad, square))
-        step_taken = size.to(grad.dtype) * mean / (square.sqrt() * unbias + self.epsilon)
+        step_taken = size * mean / (square.sqrt() * unbias + self.epsilon)
         return torch.where(sound, flat - step_taken, flat)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -88,6 +88,15 @@ class RMSprop:
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take the mean squares back; an empty state is that of a fresh optimizer."""
         _load(self.state, state)
+
+
+def _once(scalar: Tensor) -> Tensor:
+    """Return a scalar that a compiler computes before a loop, not anew for each part of it.
+
+    Inductor repeats in a loop whatever leads to it, even powers in float64 that are the same for
+    all elements; it keeps apart what is asked for with strides.
+    """
+    return scalar.as_strided((), ())
 
 
 def _load(held: dict[str, Tensor], state: Mapping[str, Tensor]) -> None:
