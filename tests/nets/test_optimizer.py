@@ -1,4 +1,4 @@
-"""What the compiler makes of the optimizer: what is the same for all parameters is computed once."""
+"""What the compiler makes of the optimizer: what all parameters share is computed once."""
 
 import pytest
 import torch
