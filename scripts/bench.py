@@ -37,11 +37,15 @@ WAYS = {
     "eager": ["accel=off", "env.vectorization=sync"],
     "compiled": ["accel=compile", "env.vectorization=sync"],
     "batched": ["accel=compile", "env.vectorization=torch"],
+    "bfloat16": ["accel=compile", "env.vectorization=torch", "precision=bfloat16"],
 }
+ROUNDED = ("sac", "td3")
+"""The cases that are measured in bfloat16 unless `--ways` says otherwise: large products."""
 SHOWN = {
     "eager": "eager, Gymnasium's environments",
     "compiled": "`accel=compile`, Gymnasium's environments",
     "batched": "`accel=compile env.vectorization=torch`",
+    "bfloat16": "`accel=compile env.vectorization=torch precision=bfloat16`",
 }
 
 
@@ -51,7 +55,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("cases", nargs="*", metavar="case")
-    parser.add_argument("--ways", nargs="+", choices=sorted(WAYS), default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=sorted(WAYS))
     parser.add_argument("--peer", help="the Python that has Stable-Baselines3")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--table", action="store_true", help="measure nothing, write the table")
@@ -65,7 +69,9 @@ def main() -> None:
     if not set(cases) <= set(CASES):
         parser.error(f"cases are {', '.join(CASES)}")
     for case in cases:
-        for row in in_turn(case, arguments.ways, arguments.peer, arguments.repeats):
+        usual = [way for way in WAYS if way != "bfloat16" or case in ROUNDED]
+        ways = arguments.ways or usual
+        for row in in_turn(case, ways, arguments.peer, arguments.repeats):
             print(row, flush=True)
             record(case, row)
 
