@@ -1,6 +1,8 @@
-"""Speed of rlrun's cases with and without numbers too small for a float's full precision.
+"""Speed of rlrun's cases with and without one of the things that are to make it faster.
 
-    python scripts/denormals_cost.py dqn-zoo sac td3
+    python scripts/without.py denormals dqn-zoo sac td3     numbers too small are rounded to zero
+    python scripts/without.py onednn sac td3                oneDNN makes large float32 products
+    python scripts/without.py powers ppo-small              Adam's powers are computed once a step
 
 Both ways in turn, each in a process of its own, compiled; what counts is the median of the ratios.
 Run it on a machine that does nothing else.
@@ -13,7 +15,11 @@ import statistics
 import subprocess
 import sys
 
-KEPT = "import rlrun.build as build; build.flush_denormals = lambda: None; "
+WITHOUT = {
+    "denormals": "import rlrun.build as room; room.flush_denormals = lambda: None; ",
+    "onednn": "import rlrun.accel.precision as room; room.onednn_is_faster = lambda: False; ",
+    "powers": "import rlrun.nets.optimizer as room; room._once = lambda scalar: scalar; ",
+}
 BENCH = "from rlrun.cli import main; main(['bench', '{case}', '--repeats', '1', '--json', {words}])"
 
 
@@ -22,14 +28,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("thing", choices=sorted(WITHOUT))
     parser.add_argument("cases", nargs="+", metavar="case")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--words", nargs="*", default=["accel=compile", "env.vectorization=sync"])
     arguments = parser.parse_args()
-    print("| case | rounded to zero / kept | range |\n| --- | --- | --- |")
+    without = WITHOUT[arguments.thing]
+    print(f"| case | with {arguments.thing} / without | range |\n| --- | --- | --- |")
     for case in arguments.cases:
         bench = BENCH.format(case=case, words=", ".join(map(repr, arguments.words)))
-        ratios = [speed(bench) / speed(KEPT + bench) for _ in range(arguments.repeats)]
+        ratios = [speed(bench) / speed(without + bench) for _ in range(arguments.repeats)]
         middle = statistics.median(ratios)
         print(f"| {case} | {middle:.2f} | {min(ratios):.2f} to {max(ratios):.2f} |", flush=True)
 
