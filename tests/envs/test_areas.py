@@ -58,6 +58,7 @@ SIZES = [
     ((48, 36), (4, 12)),
     ((36, 48), (12, 4)),
     ((256, 3), (1, 3)),
+    *(((257, 3), (1, 3)), ((230, 160), (84, 84)), ((211, 163), (84, 84))),  # more than 16 bits
 ]
 
 
@@ -135,11 +136,11 @@ def test_a_result_is_not_written_over():
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        *(((84, 84), (210, 160)), ((2, 160), (2, 84)), ((211, 163), (84, 84))),
-        *(((257, 3), (1, 3)), ((70_000, 3), (35_000, 3))),
+        *(((84, 84), (210, 160)), ((2, 160), (2, 84))),
+        *(((4099, 4111), (84, 84)), ((70_000, 3), (35_000, 3))),
     ],
 )
-def test_what_sixteen_bits_do_not_hold_is_left_to_opencv(before, after):
+def test_what_grows_or_thirty_two_bits_do_not_hold_is_left_to_opencv(before, after):
     picture = np.random.default_rng(0).integers(0, 255, before, np.uint8)
     theirs = cv2.resize(picture, after[::-1], interpolation=cv2.INTER_AREA)
     assert (areas.averager(before, after)(picture) == theirs).all()
@@ -166,7 +167,7 @@ def test_without_numba_there_is_no_loop(monkeypatch):
 
 
 def test_without_numba_opencv_does_it_all(monkeypatch):
-    monkeypatch.setattr(areas, "_loop", lambda whole: None)
+    monkeypatch.setattr(areas, "_loop", lambda whole, kind: None)
     picture = np.random.default_rng(0).integers(0, 255, (210, 160), np.uint8)
     theirs = cv2.resize(picture, (84, 84), interpolation=cv2.INTER_AREA)
     assert (areas.averager((210, 160), (84, 84))(picture) == theirs).all()

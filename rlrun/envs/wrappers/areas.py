@@ -20,6 +20,8 @@ from rlrun.envs.wrappers.loops import Loop, compiled
 
 Average: TypeAlias = Callable[[Any], Any]
 """From a picture `[height, width]` uint8 to a smaller one."""
+Kind: TypeAlias = type[np.uint16] | type[np.uint32]
+"""Of the numbers in which sums are taken: the smaller, the more at once."""
 TAPS = 3
 """Pixels that are added at once; a result is given at least so many, some with a share of 0."""
 
@@ -27,8 +29,8 @@ TAPS = 3
 def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
     """Return a function from pictures of (height, width) `before` to those `after`.
 
-    Numba makes it where it is installed, the picture becomes smaller both ways, and sums and sizes
-    fit into 16 bits, as from 210 x 160 to 84 x 84; OpenCV elsewhere. The two differ by at most 1,
+    Numba makes it where it is installed, the picture becomes smaller both ways, and sums fit into
+    16 bits, as from 210 x 160 to 84 x 84, or 32; OpenCV elsewhere. The two differ by at most 1,
     where OpenCV's floats round otherwise. It remembers the last picture, so every stream of
     pictures should have one of its own. Raises ModuleNotFoundError without OpenCV.
     """
@@ -40,10 +42,12 @@ def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
 
     if all(new <= old >= TAPS for old, new in zip(before, after, strict=True)):
         whole = math.prod(share(*sizes)[2] for sizes in zip(before, after, strict=True))
-        fits = 255 * whole + whole // 2 < 2**16 and max(before) < 2**16
-        loop = _loop(whole) if fits else None
+        largest = 255 * whole + whole // 2
+        kind = np.uint16 if largest < 2**16 else np.uint32
+        fits = largest < 2**32 and max(before) < 2**16
+        loop = _loop(whole, kind) if fits else None
         if loop is not None:
-            return Areas(loop, before, after, of_any_size)
+            return Areas(loop, before, after, kind, of_any_size)
     return of_any_size
 
 
@@ -75,14 +79,19 @@ class Areas:
     """The average over areas of pictures of one size, by a loop of `_averaging`."""
 
     def __init__(
-        self, loop: Loop, before: tuple[int, int], after: tuple[int, int], of_any_size: Average
+        self,
+        loop: Loop,
+        before: tuple[int, int],
+        after: tuple[int, int],
+        kind: Kind,
+        of_any_size: Average,
     ) -> None:
         self._loop, self._shape, self._of_any_size = loop, before, of_any_size
-        self._rows = _table(before[0], after[0])
-        self._columns = np.ascontiguousarray(_table(before[1], after[1]).T)
+        self._rows = _table(before[0], after[0], kind)
+        self._columns = np.ascontiguousarray(_table(before[1], after[1], kind).T)
         # the average of a black picture is black
         self._last, self._average = np.zeros(before, np.uint8), np.zeros(after, np.uint8)
-        self._room = np.empty((3, max(before)), np.uint16)
+        self._room = np.empty((3, max(before)), kind)
 
     def __call__(self, picture: Any) -> Any:
         """Return the average, an array of its own."""
@@ -92,30 +101,30 @@ class Areas:
         return self._average.copy()
 
 
-def _table(old: int, new: int) -> NDArray[Any]:
+def _table(old: int, new: int, kind: Kind) -> NDArray[Any]:
     """Return what `share` says as one array `[new, 1 + taps]`, the first pixel in column 0."""
     first, shares, _ = share(old, new)
-    return np.column_stack((first, shares)).astype(np.uint16)
+    return np.column_stack((first, shares)).astype(kind)
 
 
 @cache
-def _loop(whole: int) -> Loop | None:
+def _loop(whole: int, kind: Kind) -> Loop | None:
     """Return the loop for sums of that many shares, compiled; None without Numba.
 
-    `whole` is a constant to the compiler, which makes the division a product of 16 bits.
+    `whole` is a constant to the compiler, which makes the division a product in whole numbers.
     """
-    return compiled(_averaging(whole))
+    return compiled(_averaging(whole, kind))
 
 
-def _averaging(whole: int) -> Loop:
-    half = np.uint16(whole // 2)
+def _averaging(whole: int, kind: Kind) -> Loop:
+    half = kind(whole // 2)
     one, two = np.uint64(1), np.uint64(2)  # an index plus a signed number would be a float
 
     def average(picture: Any, last: Any, rows: Any, columns: Any, small: Any, room: Any) -> None:
         """Write a picture `[h, w]` to `last`, and to `small` the rows that are not as they were.
 
         `rows` is the table of `h`, `columns` that of `w`, transposed; `room` `[3, max(h, w)]`
-        uint16 is to work in.
+        of `kind` is to work in.
         """
         changed, line, sums = room[0], room[1], room[2]
         for row in range(picture.shape[0]):
