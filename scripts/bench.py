@@ -5,8 +5,10 @@
     python scripts/bench.py --table              no measuring: the table of docs/performance.md
 
 Each case runs rlrun and the peer in turn, each in a process of its own with one torch thread,
-several times; what counts is the median of the ratios, because absolute speed drifts. Run it on a
-machine that does nothing else.
+several times; what counts is the median of the ratios, because absolute speed drifts. rlrun's
+process measures three times and gives the median: what is compiled is compared with the original
+at calls 10, 100, 1000 and so on, which falls into the first. Run it on a machine that does nothing
+else.
 """
 
 import argparse
@@ -78,7 +80,7 @@ def main() -> None:
 
 def in_turn(case: str, ways: list[str], peer: str, repeats: int) -> list[dict[str, Any]]:
     """Run the peer and each way of rlrun in turn; return a row a way with the median ratio."""
-    rlrun = [sys.executable, "-m", "rlrun.cli", "bench", case, "--repeats", "1", "--json"]
+    rlrun = [sys.executable, "-m", "rlrun.cli", "bench", case, "--repeats", "3", "--json"]
     commands = {"peer": [peer, str(ROOT / "scripts" / "peer.py"), case]}
     commands |= {way: [*rlrun, *WAYS[way]] for way in ways}
     found: dict[str, list[float]] = {name: [] for name in commands}
