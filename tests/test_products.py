@@ -43,15 +43,35 @@ def test_operations_are_those_of_a_mean_layer():
     assert operations([torch.zeros(3)], batch) == 0
 
 
-def test_only_large_products_go_through_onednn():
-    chosen = Products([torch.zeros(500, 1000)])
-    with chosen(torch.zeros(5, 1000)):  # 5 million operations
-        assert setting() == "bf16"
+def test_biases_of_stacked_networks_and_heads_of_one_are_no_layers():
+    stacked = [torch.zeros(2, 3, 4), torch.zeros(2, 1, 3), torch.zeros(2, 1, 3), torch.zeros(1, 3)]
+    assert operations(stacked, torch.zeros(5)) == 2 * 5 * 24
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [([(5, 4), (5,)], 5), ([(7, 3, 4), (7, 3), (3,)], 21), ([(), (5, 1)], 5), ([()], 0), ([], 0)],
+)
+def test_rows_are_steps_over_all_environments(shapes, expected):
+    assert products.rows([torch.zeros(shape) for shape in shapes]) == expected
+
+
+def inside(chosen, rows) -> str:
+    with chosen(torch.zeros(rows)):
+        return setting()
+
+
+def test_only_large_products_go_through_onednn_from_the_second_step_on():
+    large = Products([torch.zeros(500, 1000)])
+    assert [inside(large, 5) for _ in range(3)] == ["none", "bf16", "bf16"]  # 5 million operations
     assert setting() == "none"
-    with Products([torch.zeros(500, 1000)])(torch.zeros(4, 1000)):
-        assert setting() == "none"
-    with chosen(torch.zeros(4, 1000)):  # the first batch decided
-        assert setting() == "bf16"
+    small = Products([torch.zeros(500, 1000)])
+    assert [inside(small, 4) for _ in range(2)] == ["none", "none"]
+
+
+def test_batches_of_another_size_than_the_first_stay_with_mkl():
+    chosen = Products([torch.zeros(500, 1000)])
+    assert [inside(chosen, rows) for rows in (6, 7, 6)] == ["none", "none", "bf16"]
 
 
 def test_the_setting_is_put_back_after_a_failure():

@@ -20,27 +20,43 @@ WORTH_ONEDNN = 5_000_000
 
 
 class Products:
-    """Chooses for the gradient steps of one learner, by the first batch and the parameters."""
+    """Chooses for the gradient steps of one learner, by the first batch and the parameters.
+
+    oneDNN makes and keeps code for every size, so batches of another size than the first stay with
+    MKL. So does the first step itself, in which a compiler may work that refuses the setting.
+    """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self._parameters = parameters
-        self._large: bool | None = None
+        self._rows: int | None = None
 
     def __call__(self, batch: Any) -> AbstractContextManager[None]:
         """Return what to enter for a gradient step on a batch."""
-        if self._large is None:
-            self._large = operations(self._parameters, batch) >= WORTH_ONEDNN
-        return through_onednn() if self._large else nullcontext()
+        if self._rows is None:
+            large = operations(self._parameters, batch) >= WORTH_ONEDNN
+            self._rows = rows(batch) if large else 0
+            return nullcontext()
+        if self._rows and rows(batch) == self._rows:
+            return through_onednn()
+        return nullcontext()
 
 
 def operations(parameters: Sequence[Tensor], batch: Any) -> float:
     """Return the multiplications and additions of a layer's product with a batch, on average.
 
-    Layers are the parameters of two dimensions and more, rows those of the batch's first tensor.
+    Layers are the weights with more than one output; biases of stacked networks are `[K, 1, F]`.
     """
-    rows = next((len(each) for each in tree_leaves(batch) if isinstance(each, Tensor)), 0)
-    layers = [parameter.numel() for parameter in parameters if parameter.ndim > 1]
-    return 2 * rows * sum(layers) / max(len(layers), 1)
+    layers = [each.numel() for each in parameters if each.ndim > 1 and each.shape[-2] > 1]
+    return 2 * rows(batch) * sum(layers) / max(len(layers), 1)
+
+
+def rows(batch: Any) -> int:
+    """Return the rows of a batch `[B, ...]`, or steps of one `[T, N, ...]`: those of a scalar each.
+
+    That is the fewest numbers of all tensors that are as long as the first one.
+    """
+    tensors = [each for each in tree_leaves(batch) if isinstance(each, Tensor) and each.ndim]
+    return min((each.numel() for each in tensors if len(each) == len(tensors[0])), default=0)
 
 
 @contextmanager
