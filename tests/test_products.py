@@ -105,6 +105,19 @@ def test_rounding_to_bfloat16_is_noticed():
         assert not products._keeps_float32()
 
 
+def test_the_probe_multiplies_through_onednn(monkeypatch):
+    entered = []
+
+    @contextmanager
+    def through():
+        with torch.autocast("cpu", torch.bfloat16):
+            yield entered.append("entered")
+
+    monkeypatch.setattr(products, "through_onednn", through)
+    assert not products._keeps_float32()
+    assert entered == ["entered"]
+
+
 @pytest.mark.skipif(not onednn_is_faster(), reason="this processor is served by MKL")
 @pytest.mark.parametrize("shape", list(product((1, 33, 256), (3, 64, 500), (1, 128, 1000))))
 def test_products_through_onednn_are_float32(shape):
