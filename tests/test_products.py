@@ -9,7 +9,7 @@ from torch import nn
 
 from rlrun.accel import products
 from rlrun.accel.precision import learn_in
-from rlrun.accel.products import Products, onednn_is_faster, operations, through_onednn
+from rlrun.accel.products import ProductChoice, onednn_is_faster, operations, through_onednn
 from rlrun.build import build_parts
 from rlrun.nets.learner import Learner
 from tests.contract.test_algorithms import fitting
@@ -62,15 +62,15 @@ def inside(chosen, rows) -> str:
 
 
 def test_only_large_products_go_through_onednn_from_the_second_step_on():
-    large = Products([torch.zeros(500, 1000)])
+    large = ProductChoice([torch.zeros(500, 1000)])
     assert [inside(large, 5) for _ in range(3)] == ["none", "bf16", "bf16"]  # 5 million operations
     assert setting() == "none"
-    small = Products([torch.zeros(500, 1000)])
+    small = ProductChoice([torch.zeros(500, 1000)])
     assert [inside(small, 4) for _ in range(2)] == ["none", "none"]
 
 
 def test_batches_of_another_size_than_the_first_stay_with_mkl():
-    chosen = Products([torch.zeros(500, 1000)])
+    chosen = ProductChoice([torch.zeros(500, 1000)])
     assert [inside(chosen, rows) for rows in (6, 7, 6)] == ["none", "none", "bf16"]
 
 
@@ -142,7 +142,7 @@ def test_learners_in_float32_are_given_the_choice(processor, precision, faster, 
     parts.env.close()
     learners = [part for part in parts.algorithm.parts().values() if isinstance(part, Learner)]
     assert learners
-    assert all(isinstance(learner.within, Products) == given for learner in learners)
+    assert all(isinstance(learner.within, ProductChoice) == given for learner in learners)
 
 
 def test_on_a_gpu_nothing_is_chosen(processor):

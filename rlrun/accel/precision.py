@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from rlrun.accel.products import Products, onednn_is_faster
+from rlrun.accel.processor import abilities
+from rlrun.accel.products import ProductChoice, onednn_is_faster
 from rlrun.algos.base import Algorithm
 from rlrun.config import ConfigError, Problem
 from rlrun.nets.learner import Learner
@@ -27,7 +28,7 @@ def learn_in(precision: Precision, algorithm: Algorithm) -> None:
     if precision == "float32":
         if algorithm.device.type == "cpu" and learners and onednn_is_faster():
             for learner in learners:
-                learner.within = Products(learner.parameters)
+                learner.within = ProductChoice(learner.parameters)
         return
     if not learners:
         name = type(algorithm).__module__.rsplit(".", 1)[-1]
@@ -42,9 +43,9 @@ def learn_in(precision: Precision, algorithm: Algorithm) -> None:
 
 def doubt(precision: Precision, device: torch.device) -> list[Problem]:
     """Return what is doubtful about a precision on a device."""
-    if precision == "float32" or device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+    able = abilities()
+    if precision == "float32" or device.type != "cpu" or not able:
         return []
-    able = torch.cpu.get_capabilities()
     if any(able.get(name) for name in ABLE):
         return []
     return [Problem("precision", "this processor has no bfloat16 arithmetic: float32 is faster")]

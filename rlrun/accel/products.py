@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from rlrun.accel.processor import abilities
+
 WORTH_ONEDNN = 5_000_000
 """Multiplications and additions of a layer's product from which oneDNN pays: docs/performance.md"""
 
 
-class Products:
+class ProductChoice:
     """Chooses for the gradient steps of one learner, by the first batch and the parameters.
 
     oneDNN makes and keeps code for every size, so batches of another size than the first stay with
@@ -44,7 +46,8 @@ class Products:
 def operations(parameters: Sequence[Tensor], batch: Any) -> float:
     """Return the multiplications and additions of a layer's product with a batch, on average.
 
-    Layers are the weights with more than one output; biases of stacked networks are `[K, 1, F]`.
+    By shapes alone: `Operations` counts what is called, which a compiled step does not show. Layers
+    are the weights with more than one output; biases of stacked networks are `[K, 1, F]`.
     """
     layers = [each.numel() for each in parameters if each.ndim > 1 and each.shape[-2] > 1]
     return 2 * rows(batch) * sum(layers) / max(len(layers), 1)
@@ -75,9 +78,7 @@ def through_onednn() -> Iterator[None]:
 @cache
 def onednn_is_faster() -> bool:
     """Say whether large float32 products are faster through oneDNN, and float32 still."""
-    if not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    able = torch.cpu.get_capabilities()
+    able = abilities()
     slow = "AMD" in able.get("cpu_name", "") and torch.backends.mkl.is_available()
     usable = torch.backends.mkldnn.is_available() and able.get("avx512_bw", False)
     return slow and usable and not able.get("amx_bf16", False) and _keeps_float32()

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, fx
 
+from rlrun.accel.processor import abilities
+
 Run: TypeAlias = Callable[[list[Tensor]], list[Tensor]]
 Backend: TypeAlias = Callable[[fx.GraphModule, tuple[Tensor, ...], dict[str, Any]], Run]
 """From a graph, arguments like those to come, and options, to what computes it."""
@@ -77,8 +79,8 @@ def fingerprint(
     """Return what tells one program from all others, on this machine and with this compiler."""
     shapes = [(tuple(each.shape), each.stride(), each.dtype) for each in examples]
     switches = [(key, value) for key, value in options.items() if isinstance(value, bool)]
-    abilities = sorted(torch.cpu.get_capabilities().items())
-    machine = (torch.__version__, torch.get_num_threads(), abilities, os.environ.get("CXX"))
+    able = sorted(abilities().items())
+    machine = (torch.__version__, torch.get_num_threads(), able, os.environ.get("CXX"))
     sources = [Path(__file__).with_name(name).read_text() for name in ("programs.py", "bias.py")]
     parts = (graph.code, shapes, switches, machine, sources)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

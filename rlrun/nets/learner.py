@@ -33,7 +33,7 @@ class Learner:
     `betas` are Adam's; `max_grad_norm` None means no clipping. The learning rate is set from
     outside, by a schedule. `updates` counts the steps this process has taken. `precision` is that
     of the products a loss is made of; all else, parameters included, stays float32. `within` gives
-    what is entered for a step on a batch.
+    what is entered for a step on a batch: a setting of the process that only its products need.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Learner:
         self.flat = flatten(self.parameters).detach()
         self.learning_rate = 0.0
         self.precision = torch.float32
-        self.within: Callable[[Any], AbstractContextManager[None]] = lambda batch: nullcontext()
+        self.within: Callable[[Any], AbstractContextManager[Any]] = nullcontext
         self.updates = 0
         self._transform: Transform | None = None
         self._transformed: dict[LossFn[Any], Callable[[Any], Stepped]] = {}
@@ -69,17 +69,16 @@ class Learner:
         where knowing that would mean waiting, it is taken as 0, or compiled not taken at all, and
         found when the metrics are read.
         """
-        if self._transform is None:
-            with self.within(batch):
+        with self.within(batch):
+            if self._transform is None:
                 _, (loss, norm, metrics) = self._step(loss_fn, batch)
-        else:
-            self._rate.fill_(self.learning_rate)
-            with self.within(batch):
+            else:
+                self._rate.fill_(self.learning_rate)
                 moved, (loss, norm, metrics) = self._through(self._transform, loss_fn)(batch)
-            if moved is not None:
-                if not norm.is_cuda:
-                    finite(norm.item())
-                self.flat.copy_(moved)
+                if moved is not None:
+                    if not norm.is_cuda:
+                        finite(norm.item())
+                    self.flat.copy_(moved)
         self.updates += 1
         return {**metrics, "train/loss": loss, "train/grad_norm": norm}
 
