@@ -8,8 +8,8 @@ from torch import Tensor
 
 from rlrun.accel import accelerator, compiler
 from rlrun.accel.accelerator import WORTH_ACTING, WORTH_COMPILING, Accelerator
-from rlrun.accel.bias import BiasAfterProduct
 from rlrun.accel.compiler import check_accel, compiled, compiled_steps, hold_still, kept
+from rlrun.accel.rewrites import Rewrites
 from rlrun.cli import main
 from rlrun.config import ConfigError
 from tests.test_accel import Told, Watched
@@ -36,7 +36,7 @@ def test_what_the_compiler_is_asked_for(make, same_draws, asked):
     make(lambda batch: batch, graph="cuda_graph")
     plain, recorded = asked
     for options in asked:
-        assert isinstance(options.pop("post_grad_custom_post_pass"), BiasAfterProduct)
+        assert isinstance(options.pop("post_grad_custom_post_pass"), Rewrites)
     assert plain == {"fallback_random": same_draws, "cpp_wrapper": True}
     # with cpp_wrapper nothing would be recorded
     assert recorded == {

@@ -36,16 +36,17 @@ def processor(monkeypatch):
 
 
 def test_operations_are_those_of_a_mean_layer():
-    layers = [torch.zeros(3, 4), torch.zeros(3), torch.zeros(2, 3), torch.zeros(2)]
-    batch = {"obs": torch.zeros(5, 4), "action": torch.zeros(5)}
-    assert operations(layers, batch) == 2 * 5 * (12 + 6) / 2
+    layers = [torch.zeros(12, 14), torch.zeros(12), torch.zeros(10, 12), torch.zeros(10)]
+    batch = {"obs": torch.zeros(5, 14), "action": torch.zeros(5)}
+    assert operations(layers, batch) == 2 * 5 * (168 + 120) / 2
     assert operations(layers, {"name": "no tensor"}) == 0
-    assert operations([torch.zeros(3)], batch) == 0
+    assert operations([torch.zeros(12)], batch) == 0
 
 
-def test_biases_of_stacked_networks_and_heads_of_one_are_no_layers():
-    stacked = [torch.zeros(2, 3, 4), torch.zeros(2, 1, 3), torch.zeros(2, 1, 3), torch.zeros(1, 3)]
-    assert operations(stacked, torch.zeros(5)) == 2 * 5 * 24
+@pytest.mark.parametrize("thin", [(8, 12), (12, 8), (2, 1, 12), (2, 12, 1), (8, 8)])
+def test_thin_layers_and_biases_of_stacked_networks_are_no_layers(thin):
+    layers = [torch.zeros(2, 9, 10), torch.zeros(2, 1, 9), torch.zeros(thin)]
+    assert operations(layers, torch.zeros(5)) == 2 * 5 * 180
 
 
 @pytest.mark.parametrize(

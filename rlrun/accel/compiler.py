@@ -122,9 +122,9 @@ def hold_still(tensors: Iterable[Tensor]) -> None:
 
 
 def _options(same_draws: bool) -> dict[str, Any]:
-    from rlrun.accel.bias import BiasAfterProduct
+    from rlrun.accel.rewrites import Rewrites
 
-    return {"fallback_random": same_draws, "post_grad_custom_post_pass": BiasAfterProduct()}
+    return {"fallback_random": same_draws, "post_grad_custom_post_pass": Rewrites()}
 
 
 def compiling(frame: FrameType | None) -> bool:

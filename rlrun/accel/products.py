@@ -19,6 +19,8 @@ from rlrun.accel.processor import abilities
 
 WORTH_ONEDNN = 5_000_000
 """Multiplications and additions of a layer's product from which oneDNN pays: docs/performance.md"""
+THIN = 8
+"""A product with a side up to this is left out of account: compiled, no library makes it."""
 
 
 class ProductChoice:
@@ -47,9 +49,9 @@ def operations(parameters: Sequence[Tensor], batch: Any) -> float:
     """Return the multiplications and additions of a layer's product with a batch, on average.
 
     By shapes alone: `Operations` counts what is called, which a compiled step does not show. Layers
-    are the weights with more than one output; biases of stacked networks are `[K, 1, F]`.
+    are weights of more than `THIN` inputs and outputs; biases of stacked networks are `[K, 1, F]`.
     """
-    layers = [each.numel() for each in parameters if each.ndim > 1 and each.shape[-2] > 1]
+    layers = [each.numel() for each in parameters if each.ndim > 1 and min(each.shape[-2:]) > THIN]
     return 2 * rows(batch) * sum(layers) / max(len(layers), 1)
 
 

@@ -81,6 +81,7 @@ def fingerprint(
     switches = [(key, value) for key, value in options.items() if isinstance(value, bool)]
     able = sorted(abilities().items())
     machine = (torch.__version__, torch.get_num_threads(), able, os.environ.get("CXX"))
-    sources = [Path(__file__).with_name(name).read_text() for name in ("programs.py", "bias.py")]
+    rooms = ("programs.py", "rewrites.py", "products.py")
+    sources = [Path(__file__).with_name(name).read_text() for name in rooms]
     parts = (graph.code, shapes, switches, machine, sources)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -1,0 +1,113 @@
+"""A compiled graph adds biases later and writes thin products out, and gives the same."""
+
+import pytest
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from rlrun.accel import rewrites
+from rlrun.accel.rewrites import SHORT, THIN, Rewrites, aten
+
+
+def linear(bias, one, other):
+    return torch.relu(torch.addmm(bias, one, other))
+
+
+def batched(bias, one, other):
+    return torch.relu(torch.baddbmm(bias, one, other))
+
+
+def scaled(bias, one, other):
+    return torch.addmm(bias, one, other, beta=0.5)
+
+
+def targets(graph) -> set:
+    return {node.target for node in graph.nodes if node.op == "call_function"}
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "product"),
+    [
+        (linear, [(13,), (12, 14), (14, 13)], aten.mm.default),
+        (batched, [(5, 1, 13), (5, 12, 14), (5, 14, 13)], aten.bmm.default),
+    ],
+)
+def test_a_product_and_an_addition_are_the_same(function, shapes, product):
+    torch.manual_seed(0)
+    given = [torch.randn(shape) for shape in shapes]
+    traced = make_fx(function, tracing_mode="fake")(*given)
+    Rewrites()(traced.graph)
+    assert targets(traced.graph) == {product, aten.add.Tensor, aten.relu.default}
+    traced.recompile()
+    torch.testing.assert_close(traced(*given), function(*given))
+
+
+@pytest.mark.parametrize(
+    ("function", "device", "dtype"),
+    [
+        (scaled, "cpu", torch.float32),
+        (linear, "meta", torch.float32),
+        (linear, "cpu", torch.bfloat16),
+    ],
+)
+def test_what_scales_its_bias_or_lies_elsewhere_or_rounds_stays_whole(function, device, dtype):
+    given = [torch.randn(3), torch.randn(2, 4), torch.randn(4, 3)]
+    traced = make_fx(function)(*(tensor.to(device, dtype) for tensor in given))
+    for node in traced.graph.nodes:
+        node.meta["val"] = torch.empty(2, 3, device=device, dtype=dtype)
+    before = targets(traced.graph)
+    Rewrites()(traced.graph)
+    assert targets(traced.graph) == before
+
+
+def product(one, other):
+    return torch.matmul(one, other)
+
+
+def rewritten(shapes, mode="fake"):
+    torch.manual_seed(0)
+    given = [torch.randn(shape) for shape in shapes]
+    traced = make_fx(product, tracing_mode=mode)(*given)
+    before = targets(traced.graph)
+    Rewrites()(traced.graph)
+    traced.recompile()
+    torch.testing.assert_close(traced(*given), product(*given))
+    return targets(traced.graph) != before
+
+
+@pytest.mark.parametrize("sides", [(THIN, 12, 14), (12, THIN, 14), (12, 14, THIN), (12, 1, 14)])
+@pytest.mark.parametrize("stacked", [(), (2,)])
+def test_a_thin_product_becomes_multiplications_and_a_sum(sides, stacked):
+    rows, inner, columns = sides
+    assert rewritten([(*stacked, rows, inner), (*stacked, inner, columns)])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "mode"),
+    [
+        ([(THIN + 1, 12), (12, 14)], "fake"),
+        ([(THIN, SHORT // THIN // 12 + 1), (SHORT // THIN // 12 + 1, 12)], "fake"),
+        ([(2, THIN, SHORT // THIN // 24 + 1), (2, SHORT // THIN // 24 + 1, 12)], "fake"),
+        ([(THIN, 12), (12, 14)], "symbolic"),
+    ],
+    ids=["wide", "long", "stacked", "changing"],
+)
+def test_a_wide_or_long_or_changing_product_is_the_librarys(shapes, mode):
+    assert not rewritten(shapes, mode)
+
+
+def test_a_thin_product_with_itself_is_written_out():
+    given = torch.randn(3, 3)
+    traced = make_fx(lambda matrix: matrix @ matrix, tracing_mode="fake")(given)
+    Rewrites()(traced.graph)
+    traced.recompile()
+    assert aten.mm.default not in targets(traced.graph)
+    torch.testing.assert_close(traced(given), given @ given)
+
+
+def test_the_compilers_cache_knows_this_file(monkeypatch, tmp_path):
+    known = Rewrites().uuid()
+    assert known == Rewrites().uuid() != None  # noqa: E711 - of None nothing is cached
+    changed = tmp_path / "rewrites.py"
+    changed.write_text("")
+    monkeypatch.setattr(rewrites, "__file__", str(changed))
+    assert Rewrites().uuid() != known
