@@ -1,6 +1,7 @@
 """The loop: collect, update, and now and then log, evaluate and save. It names no algorithm."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +11,9 @@ from rlrun.accel.compiler import compiling
 from rlrun.evaluate import Evaluation
 from rlrun.experiment import Experiment
 from rlrun.types import Metrics
+
+ONE_REQUEST = 1.0
+"""Seconds in which signals are one request: `timeout` sends two, to its child and to the group."""
 
 
 class CompilingStopped(BaseException):
@@ -56,15 +60,19 @@ def finish(run: Experiment) -> Evaluation | None:
 
 @contextmanager
 def stop_on_signals(run: Experiment) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the loop after the update at hand; a second one exits at once.
+    """Let SIGINT and SIGTERM end the loop after the update at hand; a later one exits at once.
 
     A compiler at work is not waited for: it may take a minute.
     """
+    asked = 0.0
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
         if run.stop_signal is not None:
+            if time.monotonic() - asked < ONE_REQUEST:
+                return
             raise SystemExit(128 + number)
-        run.stop_signal = number
+        run.stop_signal, asked = number, time.monotonic()
         name = signal.Signals(number).name
         if compiling(frame):
             run.say(f"{name}: leaving the compiler and saving; again to quit")

@@ -1,11 +1,12 @@
 import os
 import signal
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from rlrun import checkpoint
+from rlrun import checkpoint, runner
 from rlrun.config import ConfigError
 from rlrun.evaluate import Evaluation
 from rlrun.logger.jsonl import read
@@ -87,11 +88,15 @@ def test_who_asks_to_stop_gets_a_checkpoint_and_no_evaluation(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_asks_and_a_second_one_leaves(tmp_path, number):
-    before = signal.getsignal(number)
+def test_one_signal_asks_and_a_later_one_leaves(tmp_path, number, monkeypatch):
+    before, now = signal.getsignal(number), [50.0]
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: now[0]))
     with experiment(tmp_path / "run", short()) as run, stop_on_signals(run):
         os.kill(os.getpid(), number)
         assert run.stop_signal == number
+        now[0] += 0.9
+        os.kill(os.getpid(), number)  # of the same request, as `timeout` sends it
+        now[0] += 0.2
         with pytest.raises(SystemExit) as left:
             os.kill(os.getpid(), number)
         assert left.value.code == 128 + number
