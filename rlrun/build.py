@@ -35,6 +35,7 @@ class Parts:
     algorithm: Algorithm
     device: torch.device
     device_reason: str
+    precision_reason: str
 
 
 def build_parts(recipe: Recipe) -> Parts:
@@ -46,11 +47,11 @@ def build_parts(recipe: Recipe) -> Parts:
     env = make_vec_env(run.env, run.num_envs, device)
     try:
         algorithm = build_algorithm(recipe, env.spec, device)
-        learn_in(run.precision, algorithm)
+        arithmetic = learn_in(run.precision, algorithm)
     except BaseException:
         env.close()
         raise
-    return Parts(env, algorithm, device, reason)
+    return Parts(env, algorithm, device, reason, arithmetic)
 
 
 def _tune_process(threads: Threads) -> None:

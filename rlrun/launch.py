@@ -171,6 +171,8 @@ def _introduce(
         f"network {name_of(recipe, algorithm)}: {sizes}",
         f"folder  {folder.path}",
     ]
+    if parts.precision_reason:
+        rows.insert(3, f"numbers {run.precision}: {parts.precision_reason}")
     found = doubts(recipe, algorithm.spec.obs_space)
     for each in (*found, *doubt(run.precision, parts.device)):
         rows.append(f"warning: {each.key}: {each.message}")

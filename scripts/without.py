@@ -3,9 +3,11 @@
     python scripts/without.py denormals dqn-zoo sac td3     numbers too small are rounded to zero
     python scripts/without.py onednn sac td3                oneDNN makes large float32 products
     python scripts/without.py powers ppo-small              Adam's powers are computed once a step
+    python scripts/without.py thin dqn-zoo                  thin products are loops in their kernels
 
-Both ways in turn, each in a process of its own, compiled; what counts is the median of the ratios.
-Run it on a machine that does nothing else.
+Both ways in turn, each in a process of its own that measures three times, compiled; programs that
+are made without it are kept apart. What counts is the median of the ratios. Run it on a machine
+that does nothing else.
 """
 
 import argparse
@@ -14,13 +16,15 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 
 WITHOUT = {
     "denormals": "import rlrun.build as room; room.flush_denormals = lambda: None; ",
     "onednn": "import rlrun.accel.precision as room; room.onednn_is_faster = lambda: False; ",
     "powers": "import rlrun.nets.optimizer as room; room._once = lambda scalar: scalar; ",
+    "thin": "import rlrun.accel.rewrites as room; room.thin = lambda product: False; ",
 }
-BENCH = "from rlrun.cli import main; main(['bench', '{case}', '--repeats', '1', '--json', {words}])"
+BENCH = "from rlrun.cli import main; main(['bench', '{case}', '--repeats', '3', '--json', {words}])"
 
 
 def main() -> None:
@@ -37,14 +41,18 @@ def main() -> None:
     print(f"| case | with {arguments.thing} / without | range |\n| --- | --- | --- |")
     for case in arguments.cases:
         bench = BENCH.format(case=case, words=", ".join(map(repr, arguments.words)))
-        ratios = [speed(bench) / speed(without + bench) for _ in range(arguments.repeats)]
+        with tempfile.TemporaryDirectory() as apart:
+            ratios = [
+                speed(bench) / speed(without + bench, TORCHINDUCTOR_CACHE_DIR=apart)
+                for _ in range(arguments.repeats)
+            ]
         middle = statistics.median(ratios)
         print(f"| {case} | {middle:.2f} | {min(ratios):.2f} to {max(ratios):.2f} |", flush=True)
 
 
-def speed(code: str) -> float:
+def speed(code: str, **settings: str) -> float:
     """Return the steps a second that a process measures."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **settings}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )

@@ -134,16 +134,21 @@ def test_products_through_onednn_are_float32(shape):
 
 
 @pytest.mark.parametrize(
-    ("precision", "faster", "given"),
-    [("float32", True, True), ("float32", False, False), ("bfloat16", True, False)],
+    ("precision", "faster", "given", "reason"),
+    [
+        ("float32", True, True, "large products by oneDNN, which here is faster than MKL"),
+        ("float32", False, False, ""),
+        ("bfloat16", True, False, "products of losses and gradients; all else in float32"),
+    ],
 )
-def test_learners_in_float32_are_given_the_choice(processor, precision, faster, given):
+def test_learners_in_float32_are_given_the_choice(processor, precision, faster, given, reason):
     processor(amx_bf16=not faster)
     parts = build_parts(changed(fitting("sac"), precision=precision))
     parts.env.close()
     learners = [part for part in parts.algorithm.parts().values() if isinstance(part, Learner)]
     assert learners
     assert all(isinstance(learner.within, ProductChoice) == given for learner in learners)
+    assert parts.precision_reason == reason
 
 
 def test_on_a_gpu_nothing_is_chosen(processor):

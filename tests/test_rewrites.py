@@ -5,7 +5,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from rlrun.accel import rewrites
-from rlrun.accel.rewrites import SHORT, THIN, Rewrites, aten
+from rlrun.accel.rewrites import MOST_TERMS, THIN, Rewrites, aten
 
 
 def linear(bias, one, other):
@@ -63,36 +63,64 @@ def product(one, other):
     return torch.matmul(one, other)
 
 
-def rewritten(shapes, mode="fake"):
+def matrices(shape, turned: bool):
+    """Return random matrices, whose rows lie in one piece or, turned, whose columns do."""
+    if not turned:
+        return torch.randn(shape)
+    *stacked, rows, columns = shape
+    return torch.randn(*stacked, columns, rows).transpose(-1, -2)
+
+
+def rewritten(sides, stacked=(), turns=(False, False), mode="fake") -> bool:
     torch.manual_seed(0)
-    given = [torch.randn(shape) for shape in shapes]
+    rows, inner, columns = sides
+    shapes = (*stacked, rows, inner), (*stacked, inner, columns)
+    given = [matrices(shape, turned) for shape, turned in zip(shapes, turns, strict=True)]
     traced = make_fx(product, tracing_mode=mode)(*given)
     before = targets(traced.graph)
     Rewrites()(traced.graph)
     traced.recompile()
     torch.testing.assert_close(traced(*given), product(*given))
-    return targets(traced.graph) != before
+    return not before & targets(traced.graph) & {aten.mm.default, aten.bmm.default}
 
 
 @pytest.mark.parametrize("sides", [(THIN, 12, 14), (12, THIN, 14), (12, 14, THIN), (12, 1, 14)])
 @pytest.mark.parametrize("stacked", [(), (2,)])
-def test_a_thin_product_becomes_multiplications_and_a_sum(sides, stacked):
-    rows, inner, columns = sides
-    assert rewritten([(*stacked, rows, inner), (*stacked, inner, columns)])
+@pytest.mark.parametrize("turns", [(False, False), (True, False), (False, True), (True, True)])
+def test_a_thin_product_becomes_multiplications_and_sums(sides, stacked, turns):
+    assert rewritten(sides, stacked, turns)
 
 
 @pytest.mark.parametrize(
-    ("shapes", "mode"),
+    ("sides", "mode"),
     [
-        ([(THIN + 1, 12), (12, 14)], "fake"),
-        ([(THIN, SHORT // THIN // 12 + 1), (SHORT // THIN // 12 + 1, 12)], "fake"),
-        ([(2, THIN, SHORT // THIN // 24 + 1), (2, SHORT // THIN // 24 + 1, 12)], "fake"),
-        ([(THIN, 12), (12, 14)], "symbolic"),
+        ((THIN + 1, 12, 14), "fake"),
+        ((THIN, MOST_TERMS + 1, 12), "fake"),
+        ((THIN, 12, 14), "symbolic"),
     ],
-    ids=["wide", "long", "stacked", "changing"],
+    ids=["wide", "long", "changing"],
 )
-def test_a_wide_or_long_or_changing_product_is_the_librarys(shapes, mode):
-    assert not rewritten(shapes, mode)
+def test_a_wide_or_long_or_changing_product_is_the_librarys(sides, mode):
+    assert not rewritten(sides, mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("sides", "turns", "kept"),
+    [
+        ((12, 3, 14), (False, True), {aten.clone.default, aten.as_strided.default}),
+        ((12, 3, 14), (False, False), set()),
+        ((12, 14, 3), (True, False), {aten.permute.default, aten.sum.dim_IntList}),
+        ((12, 14, 3), (False, True), {aten.sum.dim_IntList}),
+    ],
+    ids=["copied", "as it lies", "turned", "along the sum"],
+)
+def test_what_is_read_lies_side_by_side(sides, turns, kept):
+    rows, inner, columns = sides
+    given = matrices((rows, inner), turns[0]), matrices((inner, columns), turns[1])
+    traced = make_fx(product, tracing_mode="fake")(*given)
+    Rewrites()(traced.graph)
+    layout = {aten.clone.default, aten.as_strided.default, aten.permute.default}
+    assert targets(traced.graph) & (layout | {aten.sum.dim_IntList}) == kept
 
 
 def test_a_thin_product_with_itself_is_written_out():

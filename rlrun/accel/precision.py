@@ -19,8 +19,8 @@ ABLE = ("amx_bf16", "avx512_bf16", "bf16")
 """What processors call their arithmetic in bfloat16; the last is ARM's."""
 
 
-def learn_in(precision: Precision, algorithm: Algorithm) -> None:
-    """Let every learner of an algorithm compute in a precision.
+def learn_in(precision: Precision, algorithm: Algorithm) -> str:
+    """Let every learner of an algorithm compute in a precision; return what there is to say of it.
 
     Raises ConfigError where bfloat16 has nothing to work on, or a device cannot do it.
     """
@@ -29,7 +29,8 @@ def learn_in(precision: Precision, algorithm: Algorithm) -> None:
         if algorithm.device.type == "cpu" and learners and onednn_is_faster():
             for learner in learners:
                 learner.within = ProductChoice(learner.parameters)
-        return
+            return "large products by oneDNN, which here is faster than MKL"
+        return ""
     if not learners:
         name = type(algorithm).__module__.rsplit(".", 1)[-1]
         reason = f"{name} trains no network, which bfloat16 is for; use float32"
@@ -39,6 +40,7 @@ def learn_in(precision: Precision, algorithm: Algorithm) -> None:
         raise ConfigError(Problem("precision", f"{name} cannot do bfloat16; use float32"))
     for learner in learners:
         learner.precision = torch.bfloat16
+    return "products of losses and gradients; all else in float32"
 
 
 def doubt(precision: Precision, device: torch.device) -> list[Problem]:

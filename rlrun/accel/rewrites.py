@@ -2,13 +2,13 @@
 
 Biases are added where the activation is computed: `addmm` and `baddbmm` first copy the bias to each
 row of their result, which the kernel that follows reads anyway. Thin products, such as those of a
-layer with four inputs or one output, become loops in the kernels around them: calling a library
-for one takes longer than its arithmetic. Imports the compiler, so it is imported only where that is
-needed.
+layer with four inputs or one output, become loops in the kernels around them: libraries are made
+for wide ones, and calling one takes longer than such a product's arithmetic. Imports the compiler,
+so it is imported only where that is needed.
 """
 
-import math
-from typing import Any
+from functools import reduce
+from typing import Any, cast
 
 import torch
 from torch import fx
@@ -21,8 +21,8 @@ BIASED: dict[Any, Any] = {
     aten.addmm.default: aten.mm.default,
     aten.baddbmm.default: aten.bmm.default,
 }
-SHORT = 300_000
-"""Multiplications of a thin product up to which a loop is faster than a library."""
+MOST_TERMS = 2048
+"""A loop adds one number after the other, which costs digits where there are more."""
 
 
 class Rewrites(CustomGraphPass):
@@ -54,16 +54,20 @@ def fitting(node: fx.Node) -> bool:
 
 
 def thin(node: fx.Node) -> bool:
-    """Say whether a product `[..., M, K] x [..., K, N]` is short and one of its sides thin.
+    """Say whether a side of a product `[..., M, K] x [..., K, N]` is thin, and its sums not long.
 
     No product is of which a side may change: asking would bind the graph to the answer.
     """
-    values: Any = node.args
-    one, other = (value.meta["val"] for value in values)
+    one, other = (value.meta["val"] for value in operands(node))
     sides: tuple[int, ...] = (*one.shape, other.shape[-1])
     if not all(isinstance(side, int) for side in sides):
         return False
-    return min(sides[-3:]) <= THIN and math.prod(sides) <= SHORT
+    return min(sides[-3:]) <= THIN and one.shape[-1] <= MOST_TERMS
+
+
+def operands(node: fx.Node) -> tuple[fx.Node, fx.Node]:
+    """Return the two that a node multiplies."""
+    return cast(tuple[fx.Node, fx.Node], node.args)
 
 
 def split_bias(graph: fx.Graph, node: fx.Node) -> None:
@@ -75,26 +79,73 @@ def split_bias(graph: fx.Graph, node: fx.Node) -> None:
 
 
 def write_out(graph: fx.Graph, node: fx.Node) -> None:
-    """Put multiplications and a sum in the place of a product."""
-    one, other = node.args
-    inner = node.meta["val"].ndim - 1
+    """Put multiplications and sums in the place of a product.
+
+    The compiler reads several numbers at once only where they lie side by side, so what is to be
+    read along the columns of the result, or else along the sum, must lie so.
+    """
+    one, other = operands(node)
+    by_rows = one.meta["val"].stride(-2) == 1 and other.meta["val"].shape[-1] <= THIN
     with graph.inserting_before(node):
-        left = call(graph, aten.unsqueeze.default, one, inner + 1)
-        right = call(graph, aten.unsqueeze.default, other, inner - 1)
-        terms = call(graph, aten.mul.Tensor, left, right)
-        replace(graph, node, call(graph, aten.sum.dim_IntList, terms, [inner]))
+        if one.meta["val"].shape[-1] <= THIN:
+            total = added(graph, one, side_by_side(graph, other))
+        elif by_rows:
+            total = turned(graph, summed(graph, turned(graph, other), turned(graph, one)))
+        else:
+            total = summed(graph, one, other)
+        replace(graph, node, total)
 
 
-def call(graph: fx.Graph, target: Any, *values: Any) -> fx.Node:
+def added(graph: fx.Graph, one: fx.Node, other: fx.Node) -> fx.Node:
+    """Return a product as a sum of K outer products, written down one by one."""
+    last = one.meta["val"].ndim - 1
+    terms = [
+        call(
+            graph,
+            aten.mul.Tensor,
+            call(graph, aten.slice.Tensor, one, last, each, each + 1),
+            call(graph, aten.slice.Tensor, other, last - 1, each, each + 1),
+        )
+        for each in range(one.meta["val"].shape[-1])
+    ]
+    return reduce(lambda total, term: call(graph, aten.add.Tensor, total, term), terms)
+
+
+def summed(graph: fx.Graph, one: fx.Node, other: fx.Node) -> fx.Node:
+    """Return a product as all multiplications and a sum over K."""
+    inner = one.meta["val"].ndim - 1
+    left = call(graph, aten.unsqueeze.default, one, inner + 1)
+    right = call(graph, aten.unsqueeze.default, other, inner - 1)
+    terms = call(graph, aten.mul.Tensor, left, right)
+    return call(graph, aten.sum.dim_IntList, terms, [inner])
+
+
+def turned(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
+    """Return a matrix or a stack of them with rows and columns exchanged."""
+    *stacked, rows, columns = range(matrix.meta["val"].ndim)
+    return call(graph, aten.permute.default, matrix, [*stacked, columns, rows])
+
+
+def side_by_side(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
+    """Return a matrix whose rows lie in one piece, as a copy if they do not."""
+    if matrix.meta["val"].stride(-1) == 1:
+        return matrix
+    copy = call(graph, aten.clone.default, matrix, memory_format=torch.contiguous_format)
+    known = copy.meta["val"]
+    # what is asked for with strides is kept, not computed anew wherever it is read
+    return call(graph, aten.as_strided.default, copy, list(known.shape), list(known.stride()))
+
+
+def call(graph: fx.Graph, target: Any, *values: Any, **options: Any) -> fx.Node:
     """Add a call to the graph, with what is known of its result."""
-    node = graph.call_function(target, values)
+    node = graph.call_function(target, values, options)
     known = [value.meta["val"] if isinstance(value, fx.Node) else value for value in values]
-    node.meta["val"] = target(*known)
+    node.meta["val"] = target(*known, **options)
     return node
 
 
 def replace(graph: fx.Graph, node: fx.Node, other: fx.Node) -> None:
-    """Let all that read one node read the other, of which the same is known."""
-    other.meta = dict(node.meta)
+    """Let all that read one node read the other."""
+    other.meta = {**node.meta, "val": other.meta["val"]}
     node.replace_all_uses_with(other)
     graph.erase_node(node)

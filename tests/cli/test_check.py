@@ -216,6 +216,15 @@ def test_train_prints_the_counts_and_warns_of_a_linear_network(capsys, monkeypat
     assert "warning: network.sizes: no hidden layers" in out
 
 
+@pytest.mark.parametrize(("faster", "lines"), [(True, 1), (False, 0)])
+def test_train_says_which_library_makes_large_products(faster, lines, capsys, monkeypatch):
+    monkeypatch.setattr("rlrun.launch.drive", lambda recipe, parts, *rest: parts.env.close() or 0)
+    monkeypatch.setattr("rlrun.accel.precision.onednn_is_faster", lambda: faster)
+    assert main(["train", *PPO]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\nnumbers float32: large products by oneDNN") == lines
+
+
 def test_no_experiment_is_a_choice(capsys):
     assert check(capsys, *PPO, "experiment=null")["plan"]["steps"] == 160
 
