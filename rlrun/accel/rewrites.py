@@ -14,6 +14,7 @@ import torch
 from torch import fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
+from rlrun.accel import products
 from rlrun.accel.products import THIN
 
 aten = torch.ops.aten
@@ -38,8 +39,8 @@ class Rewrites(CustomGraphPass):
                 write_out(graph, node)
 
     def uuid(self) -> Any:
-        """Return what identifies this file in the compiler's cache."""
-        return get_hash_for_files((__file__,))
+        """Return what identifies these rewrites in the compiler's cache."""
+        return get_hash_for_files((__file__, products.__file__))
 
 
 def fitting(node: fx.Node) -> bool:
