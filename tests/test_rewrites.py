@@ -96,11 +96,12 @@ def test_a_thin_product_becomes_multiplications_and_sums(sides, stacked, turns):
     [
         ((THIN + 1, 12, 14), "fake"),
         ((THIN, MOST_TERMS + 1, 12), "fake"),
+        ((12, 0, 14), "fake"),
         ((THIN, 12, 14), "symbolic"),
     ],
-    ids=["wide", "long", "changing"],
+    ids=["wide", "long", "empty", "changing"],
 )
-def test_a_wide_or_long_or_changing_product_is_the_librarys(sides, mode):
+def test_a_wide_or_long_or_empty_or_changing_product_is_the_librarys(sides, mode):
     assert not rewritten(sides, mode=mode)
 
 

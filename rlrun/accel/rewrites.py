@@ -63,7 +63,7 @@ def thin(node: fx.Node) -> bool:
     sides: tuple[int, ...] = (*one.shape, other.shape[-1])
     if not all(isinstance(side, int) for side in sides):
         return False
-    return min(sides[-3:]) <= THIN and one.shape[-1] <= MOST_TERMS
+    return 0 < min(sides[-3:]) <= THIN and one.shape[-1] <= MOST_TERMS
 
 
 def operands(node: fx.Node) -> tuple[fx.Node, fx.Node]:
