@@ -75,10 +75,22 @@ def test_batches_of_another_size_than_the_first_stay_with_mkl():
     assert [inside(chosen, rows) for rows in (6, 7, 6)] == ["none", "none", "bf16"]
 
 
-def test_the_setting_is_put_back_after_a_failure():
-    with pytest.raises(ZeroDivisionError), through_onednn():
-        raise ZeroDivisionError
-    assert setting() == "none"
+@pytest.mark.parametrize("before", ["none", "ieee"])
+def test_the_setting_is_put_back_after_a_failure(before):
+    torch.backends.mkldnn.matmul.fp32_precision = before
+    try:
+        with pytest.raises(ZeroDivisionError), through_onednn():
+            raise ZeroDivisionError
+        assert setting() == before
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = "none"
+
+
+@pytest.mark.parametrize("missing", [torch.backends.mkl, torch.backends.mkldnn])
+def test_both_libraries_have_to_be_there(processor, missing, monkeypatch):
+    processor()
+    monkeypatch.setattr(missing, "is_available", lambda: False)
+    assert not onednn_is_faster()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +161,9 @@ def test_learners_in_float32_are_given_the_choice(processor, precision, faster, 
     assert learners
     assert all(isinstance(learner.within, ProductChoice) == given for learner in learners)
     assert parts.precision_reason == reason
+    if given:  # by its own layers and batches
+        assert all(learner.within._parameters is learner.parameters for learner in learners)
+        assert len({id(learner.within) for learner in learners}) == len(learners) > 1
 
 
 def test_on_a_gpu_nothing_is_chosen(processor):
