@@ -81,6 +81,7 @@ def rewritten(sides, stacked=(), turns=(False, False), mode="fake") -> bool:
     Rewrites()(traced.graph)
     traced.recompile()
     torch.testing.assert_close(traced(*given), product(*given))
+    assert traced(*given).stride() == product(*given).stride()
     return not before & targets(traced.graph) & {aten.mm.default, aten.bmm.default}
 
 
@@ -110,7 +111,11 @@ def test_a_wide_or_long_or_empty_or_changing_product_is_the_librarys(sides, mode
     [
         ((12, 3, 14), (False, True), {aten.clone.default, aten.as_strided.default}),
         ((12, 3, 14), (False, False), set()),
-        ((12, 14, 3), (True, False), {aten.permute.default, aten.sum.dim_IntList}),
+        (
+            (12, 14, 3),
+            (True, False),
+            {aten.permute.default, aten.sum.dim_IntList, aten.clone.default},
+        ),
         ((12, 14, 3), (False, True), {aten.sum.dim_IntList}),
     ],
     ids=["copied", "as it lies", "turned", "along the sum"],
@@ -122,6 +127,38 @@ def test_what_is_read_lies_side_by_side(sides, turns, kept):
     Rewrites()(traced.graph)
     layout = {aten.clone.default, aten.as_strided.default, aten.permute.default}
     assert targets(traced.graph) & (layout | {aten.sum.dim_IntList}) == kept
+
+
+def activated(one, other):
+    return torch.matmul(one.relu(), other.relu())
+
+
+@pytest.mark.parametrize("turns", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("sides", [(12, 3, 14), (12, 14, 3), (3, 12, 14)])
+def test_what_is_computed_is_put_into_memory_and_read_there(turns, sides):
+    torch.manual_seed(0)
+    rows, inner, columns = sides
+    given = matrices((rows, inner), turns[0]), matrices((inner, columns), turns[1])
+    traced = make_fx(activated, tracing_mode="fake")(*given)
+    Rewrites()(traced.graph)
+    computed = [node for node in traced.graph.nodes if node.target is aten.relu.default]
+    readers = {reader.target for node in computed for reader in node.users}
+    assert readers <= {aten.clone.default, aten.permute.default}
+    copies = [node for node in traced.graph.nodes if node.target is aten.as_strided.default]
+    assert len(copies) >= len(computed) == 2
+    traced.recompile()
+    found, wanted = traced(*given), activated(*given)
+    torch.testing.assert_close(found, wanted)
+    assert found.stride() == wanted.stride()
+
+
+def test_a_product_of_what_nothing_is_known_of_stays():
+    traced = make_fx(product, tracing_mode="fake")(torch.randn(3, 12), torch.randn(12, 14))
+    for node in traced.graph.nodes:
+        if node.op == "placeholder":
+            del node.meta["val"]
+    Rewrites()(traced.graph)
+    assert aten.mm.default in targets(traced.graph)
 
 
 def test_a_thin_product_with_itself_is_written_out():

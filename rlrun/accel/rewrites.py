@@ -22,6 +22,10 @@ BIASED: dict[Any, Any] = {
     aten.addmm.default: aten.mm.default,
     aten.baddbmm.default: aten.bmm.default,
 }
+VIEWS = {
+    *(aten.permute.default, aten.view.default, aten.expand.default, aten.slice.Tensor),
+    *(aten.select.int, aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims),
+}
 MOST_TERMS = 2048
 """A loop adds one number after the other, which costs digits where there are more."""
 
@@ -59,7 +63,9 @@ def thin(node: fx.Node) -> bool:
 
     No product is of which a side may change: asking would bind the graph to the answer.
     """
-    one, other = (value.meta["val"] for value in operands(node))
+    one, other = (value.meta.get("val") for value in operands(node))
+    if one is None or other is None:
+        return False
     sides: tuple[int, ...] = (*one.shape, other.shape[-1])
     if not all(isinstance(side, int) for side in sides):
         return False
@@ -85,16 +91,30 @@ def write_out(graph: fx.Graph, node: fx.Node) -> None:
     The compiler reads several numbers at once only where they lie side by side, so what is to be
     read along the columns of the result, or else along the sum, must lie so.
     """
-    one, other = operands(node)
-    by_rows = one.meta["val"].stride(-2) == 1 and other.meta["val"].shape[-1] <= THIN
     with graph.inserting_before(node):
+        one, other = (in_memory(graph, value) for value in operands(node))
+        by_rows = one.meta["val"].stride(-2) == 1 and other.meta["val"].shape[-1] <= THIN
         if one.meta["val"].shape[-1] <= THIN:
-            total = added(graph, one, side_by_side(graph, other))
+            by_columns = other.meta["val"].stride(-1) == 1
+            total = added(graph, one, other if by_columns else side_by_side(graph, other))
         elif by_rows:
             total = turned(graph, summed(graph, turned(graph, other), turned(graph, one)))
+            total = contiguous(graph, total)  # as a product lies
         else:
             total = summed(graph, one, other)
         replace(graph, node, total)
+
+
+def in_memory(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
+    """Return a matrix that is not computed anew at each of the many times it is read."""
+    source = matrix
+    while source.target in VIEWS:
+        source = source.all_input_nodes[0]
+    if source.op != "call_function" or source.target in BIASED.values():
+        return matrix
+    if matrix.meta["val"].stride(-2) == 1:
+        return turned(graph, side_by_side(graph, turned(graph, matrix)))
+    return side_by_side(graph, matrix)
 
 
 def added(graph: fx.Graph, one: fx.Node, other: fx.Node) -> fx.Node:
@@ -128,13 +148,18 @@ def turned(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
 
 
 def side_by_side(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
-    """Return a matrix whose rows lie in one piece, as a copy if they do not."""
-    if matrix.meta["val"].stride(-1) == 1:
-        return matrix
-    copy = call(graph, aten.clone.default, matrix, memory_format=torch.contiguous_format)
+    """Return a copy of a matrix whose rows lie in one piece.
+
+    What is asked for with strides is put into memory, not computed anew wherever it is read.
+    """
+    copy = contiguous(graph, matrix)
     known = copy.meta["val"]
-    # what is asked for with strides is kept, not computed anew wherever it is read
     return call(graph, aten.as_strided.default, copy, list(known.shape), list(known.stride()))
+
+
+def contiguous(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
+    """Return a copy of a matrix that lies as usual."""
+    return call(graph, aten.clone.default, matrix, memory_format=torch.contiguous_format)
 
 
 def call(graph: fx.Graph, target: Any, *values: Any, **options: Any) -> fx.Node:
