@@ -172,7 +172,7 @@ def _introduce(
         f"folder  {folder.path}",
     ]
     if parts.precision_reason:
-        rows.insert(3, f"numbers {run.precision}: {parts.precision_reason}")
+        rows.append(f"numbers {run.precision}: {parts.precision_reason}")
     found = doubts(recipe, algorithm.spec.obs_space)
     for each in (*found, *doubt(run.precision, parts.device)):
         rows.append(f"warning: {each.key}: {each.message}")

@@ -20,7 +20,7 @@ from rlrun.accel.processor import abilities
 WORTH_ONEDNN = 5_000_000
 """Multiplications and additions of a layer's product from which oneDNN pays: docs/performance.md"""
 THIN = 8
-"""A product with a side up to this is left out of account: compiled, no library makes it."""
+"""A product with a side up to this is left out of account: compiled, a loop makes it."""
 
 
 class ProductChoice:
