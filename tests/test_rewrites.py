@@ -5,7 +5,8 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from rlrun.accel import rewrites
-from rlrun.accel.rewrites import MOST_TERMS, THIN, Rewrites, aten
+from rlrun.accel.products import THIN
+from rlrun.accel.rewrites import MOST_TERMS, Rewrites, aten
 
 
 def linear(bias, one, other):

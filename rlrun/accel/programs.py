@@ -77,11 +77,13 @@ def fingerprint(
     graph: fx.GraphModule, examples: tuple[Tensor, ...], options: dict[str, Any]
 ) -> str:
     """Return what tells one program from all others, on this machine and with this compiler."""
+    from torch._inductor.custom_graph_pass import CustomGraphPass
+
     shapes = [(tuple(each.shape), each.stride(), each.dtype) for each in examples]
     switches = [(key, value) for key, value in options.items() if isinstance(value, bool)]
     able = sorted(abilities().items())
     machine = (torch.__version__, torch.get_num_threads(), able, os.environ.get("CXX"))
-    rooms = ("programs.py", "rewrites.py", "products.py")
-    sources = [Path(__file__).with_name(name).read_text() for name in rooms]
-    parts = (graph.code, shapes, switches, machine, sources)
+    rewrites = [value.uuid() for value in options.values() if isinstance(value, CustomGraphPass)]
+    own = Path(__file__).read_text()
+    parts = (graph.code, shapes, switches, machine, own, rewrites)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -15,7 +15,6 @@ from torch import fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
 from rlrun.accel import products
-from rlrun.accel.products import THIN
 
 aten = torch.ops.aten
 BIASED: dict[Any, Any] = {
@@ -69,7 +68,7 @@ def thin(node: fx.Node) -> bool:
     sides: tuple[int, ...] = (*one.shape, other.shape[-1])
     if not all(isinstance(side, int) for side in sides):
         return False
-    return 0 < min(sides[-3:]) <= THIN and one.shape[-1] <= MOST_TERMS
+    return 0 < min(sides[-3:]) <= products.THIN and one.shape[-1] <= MOST_TERMS
 
 
 def operands(node: fx.Node) -> tuple[fx.Node, fx.Node]:
@@ -92,34 +91,36 @@ def write_out(graph: fx.Graph, node: fx.Node) -> None:
     read along the columns of the result, or else along the sum, must lie so.
     """
     with graph.inserting_before(node):
-        one, other = (in_memory(graph, value) for value in operands(node))
-        by_rows = one.meta["val"].stride(-2) == 1 and other.meta["val"].shape[-1] <= THIN
-        if one.meta["val"].shape[-1] <= THIN:
-            by_columns = other.meta["val"].stride(-1) == 1
-            total = added(graph, one, other if by_columns else side_by_side(graph, other))
+        one, other = (not_recomputed(graph, value) for value in operands(node))
+        by_rows = known(one).stride(-2) == 1 and known(other).shape[-1] <= products.THIN
+        if known(one).shape[-1] <= products.THIN:
+            by_columns = known(other).stride(-1) == 1
+            total = outer_products(graph, one, other if by_columns else materialized(graph, other))
         elif by_rows:
-            total = turned(graph, summed(graph, turned(graph, other), turned(graph, one)))
+            total = transposed(
+                graph, inner_products(graph, transposed(graph, other), transposed(graph, one))
+            )
             total = contiguous(graph, total)  # as a product lies
         else:
-            total = summed(graph, one, other)
+            total = inner_products(graph, one, other)
         replace(graph, node, total)
 
 
-def in_memory(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
+def not_recomputed(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
     """Return a matrix that is not computed anew at each of the many times it is read."""
     source = matrix
     while source.target in VIEWS:
         source = source.all_input_nodes[0]
     if source.op != "call_function" or source.target in BIASED.values():
         return matrix
-    if matrix.meta["val"].stride(-2) == 1:
-        return turned(graph, side_by_side(graph, turned(graph, matrix)))
-    return side_by_side(graph, matrix)
+    if known(matrix).stride(-2) == 1:
+        return transposed(graph, materialized(graph, transposed(graph, matrix)))
+    return materialized(graph, matrix)
 
 
-def added(graph: fx.Graph, one: fx.Node, other: fx.Node) -> fx.Node:
+def outer_products(graph: fx.Graph, one: fx.Node, other: fx.Node) -> fx.Node:
     """Return a product as a sum of K outer products, written down one by one."""
-    last = one.meta["val"].ndim - 1
+    last = known(one).ndim - 1
     terms = [
         call(
             graph,
@@ -127,34 +128,34 @@ def added(graph: fx.Graph, one: fx.Node, other: fx.Node) -> fx.Node:
             call(graph, aten.slice.Tensor, one, last, each, each + 1),
             call(graph, aten.slice.Tensor, other, last - 1, each, each + 1),
         )
-        for each in range(one.meta["val"].shape[-1])
+        for each in range(known(one).shape[-1])
     ]
     return reduce(lambda total, term: call(graph, aten.add.Tensor, total, term), terms)
 
 
-def summed(graph: fx.Graph, one: fx.Node, other: fx.Node) -> fx.Node:
+def inner_products(graph: fx.Graph, one: fx.Node, other: fx.Node) -> fx.Node:
     """Return a product as all multiplications and a sum over K."""
-    inner = one.meta["val"].ndim - 1
+    inner = known(one).ndim - 1
     left = call(graph, aten.unsqueeze.default, one, inner + 1)
     right = call(graph, aten.unsqueeze.default, other, inner - 1)
     terms = call(graph, aten.mul.Tensor, left, right)
     return call(graph, aten.sum.dim_IntList, terms, [inner])
 
 
-def turned(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
+def transposed(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
     """Return a matrix or a stack of them with rows and columns exchanged."""
-    *stacked, rows, columns = range(matrix.meta["val"].ndim)
+    *stacked, rows, columns = range(known(matrix).ndim)
     return call(graph, aten.permute.default, matrix, [*stacked, columns, rows])
 
 
-def side_by_side(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
+def materialized(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
     """Return a copy of a matrix whose rows lie in one piece.
 
     What is asked for with strides is put into memory, not computed anew wherever it is read.
     """
     copy = contiguous(graph, matrix)
-    known = copy.meta["val"]
-    return call(graph, aten.as_strided.default, copy, list(known.shape), list(known.stride()))
+    shape, strides = list(known(copy).shape), list(known(copy).stride())
+    return call(graph, aten.as_strided.default, copy, shape, strides)
 
 
 def contiguous(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
@@ -165,13 +166,18 @@ def contiguous(graph: fx.Graph, matrix: fx.Node) -> fx.Node:
 def call(graph: fx.Graph, target: Any, *values: Any, **options: Any) -> fx.Node:
     """Add a call to the graph, with what is known of its result."""
     node = graph.call_function(target, values, options)
-    known = [value.meta["val"] if isinstance(value, fx.Node) else value for value in values]
-    node.meta["val"] = target(*known, **options)
+    examples = [known(value) if isinstance(value, fx.Node) else value for value in values]
+    node.meta["val"] = target(*examples, **options)
     return node
+
+
+def known(node: fx.Node) -> torch.Tensor:
+    """Return what is known of a node's result: a tensor without numbers."""
+    return cast(torch.Tensor, node.meta["val"])
 
 
 def replace(graph: fx.Graph, node: fx.Node, other: fx.Node) -> None:
     """Let all that read one node read the other."""
-    other.meta = {**node.meta, "val": other.meta["val"]}
+    other.meta = {**node.meta, "val": known(other)}
     node.replace_all_uses_with(other)
     graph.erase_node(node)
