@@ -44,7 +44,8 @@ def tend(run: Experiment, metrics: Metrics) -> None:
     periods, clock = run.periods, run.clock
     if clock.crossed(periods.log_every) or run.finished():
         run.log(metrics)
-        run.accelerator.consider(clock.progress)
+        if not run.finished():
+            run.accelerator.consider(clock.progress)
     if clock.crossed(periods.eval_every) and not run.finished():
         run.evaluate(periods.eval_episodes)
     if clock.crossed(periods.save_every) and not run.finished():

@@ -4,6 +4,7 @@
     python scripts/without.py onednn sac td3                oneDNN makes large float32 products
     python scripts/without.py powers ppo-small              Adam's powers are computed once a step
     python scripts/without.py thin dqn-zoo                  thin products are loops in their kernels
+    python scripts/without.py ahead dqn-freq4               calls of what is compiled are not guarded
 
 Both ways in turn, each in a process of its own that measures three times, compiled; programs that
 are made without it are kept apart. What counts is the median of the ratios. Run it on a machine
@@ -22,6 +23,8 @@ WITHOUT = {
     "denormals": "import rlrun.build as room; room.flush_denormals = lambda: None; ",
     "onednn": "import rlrun.accel.precision as room; room.onednn_is_faster = lambda: False; ",
     "powers": "import rlrun.nets.optimizer as room; room._once = lambda scalar: scalar; ",
+    "ahead": "import rlrun.accel.accelerator as room; found = room.fast; "
+    "room.fast = lambda guarded, *rest, **named: found(True, *rest, **named); ",
     "thin": "import rlrun.accel.rewrites as room; room.thin = lambda product: False; ",
 }
 BENCH = "from rlrun.cli import main; main(['bench', '{case}', '--repeats', '3', '--json', {words}])"

@@ -10,7 +10,7 @@ from rlrun.accel import programs
 from rlrun.accel.ahead import Ahead
 from rlrun.accel.compiler import has_compiler
 from rlrun.accel.programs import fingerprint, interpreted, machine_code
-from rlrun.accel.script import trace, tree_flatten, tree_unflatten
+from rlrun.accel.script import trace, tree_flatten, tree_maker
 from rlrun.build import build_parts
 from rlrun.data.collector import Collector
 from tests.recipes import recipe
@@ -38,7 +38,7 @@ def test_what_is_flattened_is_put_together_again():
     tree_flatten(nested, found, others)
     assert [each.item() for each in found] == [0.0, 1.0, 2.0, 3.0]
     assert others == [("b", "a"), (type(None), None), (int, 5)]
-    again = tree_unflatten(nested, iter([each + 10 for each in found]))
+    again = tree_maker(nested)(iter([each + 10 for each in found]))
     assert (type(again), list(again.one)) == (Pair, ["b", "a"])
     assert (again.one["a"][1], again.other[1]) == (None, 5)
     assert [again.one["b"], again.one["a"][0], again.other[0], again.other[2]] == [10, 11, 12, 13]

@@ -81,7 +81,10 @@ def test_who_asks_to_stop_gets_a_checkpoint_and_no_evaluation(tmp_path):
             return update(fragment)
 
         run.algorithm.update = stopping
+        considered = []
+        run.accelerator.consider = lambda progress: considered.append(run.clock.steps)
         assert train(run) is None
+    assert considered == [32]  # nothing is compiled for a run that is over
     saved, _ = checkpoint.load_newest(tmp_path / "run" / "checkpoints", with_resume=True)
     assert saved.step == 48
     assert steps_of(read(tmp_path / "run" / "metrics.jsonl"), "eval/mean_reward") == []

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rlrun.accel.programs import Backend, Run
-from rlrun.accel.script import Script, identity, trace, tree_flatten, tree_unflatten
+from rlrun.accel.script import Script, identity, trace, tree_flatten
 from rlrun.types import Transform
 
 
@@ -73,7 +73,7 @@ class Ahead:
             assert self._other is not None
             return self._other(*values)
         outcome = self._run(given + self._script.reached)
-        return tree_unflatten(self._script.form, iter(outcome))
+        return self._script.make(iter(outcome))
 
     def _compile(self, values: tuple[Any, ...], given: list[Tensor]) -> None:
         try:

@@ -1,7 +1,6 @@
 """What a function of tensors does, written down once for arguments of one shape."""
 
 from collections.abc import Callable, Iterator
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -11,34 +10,31 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from rlrun.nets.tracing import tracing
 
-TENSOR = object()
-"""Stands for a tensor in the form of a result."""
-
 
 class Script(NamedTuple):
     """A graph of operations on arguments like `examples`, and on the tensors `reached` otherwise.
 
-    `form` is the result's, with `TENSOR` for each tensor in it.
+    `make` makes the result from its tensors.
     """
 
     graph: fx.GraphModule
     examples: tuple[Tensor, ...]
     reached: list[Tensor]
-    form: Any
+    make: Callable[[Iterator[Tensor]], Any]
 
 
 def trace(function: Callable[..., Any], values: tuple[Any, ...], given: list[Tensor]) -> Script:
     """Return what a function does with `values`, whose tensors are `given`, without doing it."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    form: Any = None
+    make: Callable[[Iterator[Any]], Any] = next
 
     def flat(*tensors: Tensor) -> list[Tensor]:
-        nonlocal form
-        form = function(*tree_unflatten(values, iter(tensors)))
+        nonlocal make
+        outcome = function(*tree_maker(values)(iter(tensors)))
         results: list[Tensor] = []
-        tree_flatten(form, results, [])
-        form = tree_unflatten(form, repeat(TENSOR))
+        tree_flatten(outcome, results, [])
+        make = tree_maker(outcome)
         return [each.clone() for each in results]  # some may be views of what was given
 
     grad = torch.is_grad_enabled()
@@ -48,7 +44,7 @@ def trace(function: Callable[..., Any], values: tuple[Any, ...], given: list[Ten
         with Untouched():
             graph = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)(*examples)
         reached = [each.detach() for each in lift(graph)]
-    return Script(graph, examples, reached, form)
+    return Script(graph, examples, reached, make)
 
 
 class Untouched(TorchDispatchMode):
@@ -128,15 +124,18 @@ def tree_flatten(value: Any, into: list[Tensor], others: list[Any]) -> None:
         raise TypeError(f"{type(value).__name__} is neither a tensor nor a number")
 
 
-def tree_unflatten(form: Any, tensors: Iterator[Any]) -> Any:
-    """Return what `form` is, with other tensors in the places of its own."""
-    if form is TENSOR or isinstance(form, Tensor):
-        return next(tensors)
+def tree_maker(form: Any) -> Callable[[Iterator[Any]], Any]:
+    """Return the function that makes what `form` is from tensors, which replace those in it.
+
+    What is asked of `form` is asked here, not at each call.
+    """
+    if isinstance(form, Tensor):
+        return next
     if isinstance(form, dict):
-        return {key: tree_unflatten(value, tensors) for key, value in form.items()}
+        items = [(key, tree_maker(value)) for key, value in form.items()]
+        return lambda tensors: {key: make(tensors) for key, make in items}
     if isinstance(form, tuple | list):
-        parts = [tree_unflatten(each, tensors) for each in form]
-        if isinstance(form, list):
-            return parts
-        return form._make(parts) if hasattr(form, "_make") else tuple(parts)
-    return form
+        parts = [tree_maker(each) for each in form]
+        kind: Callable[[list[Any]], Any] = getattr(form, "_make", type(form))
+        return lambda tensors: kind([make(tensors) for make in parts])
+    return lambda tensors: form

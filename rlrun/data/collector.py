@@ -169,6 +169,10 @@ class Buffers:
             for column in (self.action, self.reward, self.terminated, self.truncated)
         ]
         self._obs_rows = None if isinstance(self.obs, dict) else self.obs.unbind(0)
+        # taken once: what lies where is the same at every fragment
+        self._followed: Obs = map_obs(lambda leaf: leaf[:-1], self.next_obs)
+        self._following: Obs = map_obs(lambda leaf: leaf[1:], self.obs)
+        self._last: Obs = map_obs(lambda leaf: leaf[-1], self.next_obs)
 
     def write(self, t: int, obs: Obs, decision: Decision, step: Step) -> None:
         """Store step t."""
@@ -189,12 +193,9 @@ class Buffers:
     def finish(self, last_obs: Obs, ends: list[tuple[int, Obs]]) -> None:
         """Fill in the successors: the next row, or what was seen where an episode ended."""
 
-        def shift(successor: Tensor, obs: Tensor, last: Tensor) -> None:
-            if self.horizon > 1:
-                successor[:-1] = obs[1:]
-            successor[-1] = last
-
-        map_obs(shift, self.next_obs, self.obs, last_obs)
+        if self.horizon > 1:
+            map_obs(Tensor.copy_, self._followed, self._following)
+        map_obs(Tensor.copy_, self._last, last_obs)
         for t, next_obs in ends:
             map_obs(lambda successor, leaf, t=t: successor[t].copy_(leaf), self.next_obs, next_obs)
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rlrun.types import Diverged
@@ -38,33 +37,15 @@ class EpisodeStatistics:
         if scores is not None:
             ends = ends & np.isfinite(scores)
         if ends.any():
-            total -= self._finish(rewards.cumsum(0, dtype=np.float64), ends, scores)
+            sums = rewards.cumsum(0, dtype=np.float64)
+            for t, n in np.argwhere(ends).tolist():  # a loop: ends are few, and most often one
+                whole = self._running_return[n] + sums[t, n] if scores is None else scores[t, n]
+                self._returns.append(float(whole))
+                self._lengths.append(int(self._running_length[n]) + t + 1)
+                # what is added below is the whole fragment's, of which this belongs to the past
+                self._running_return[n], self._running_length[n] = -sums[t, n], -(t + 1)
         self._running_return += total
         self._running_length += len(rewards)
-
-    def _finish(
-        self, sums: NDArray[np.float64], ends: NDArray[np.bool_], scores: NDArray[Any] | None
-    ) -> NDArray[np.float64]:
-        """Note the episodes that ended; return what belongs to them of the rewards added up, `[N]`.
-
-        `sums` `[T, N]` are the rewards of all steps up to each.
-        """
-        n, t = ends.T.nonzero()  # one environment after the other
-        first = np.append(True, n[1:] != n[:-1])
-        last = np.append(first[1:], True)
-        since = np.where(first, -1, np.roll(t, 1))
-        before = np.where(first, -self._running_return[n], sums[since, n])
-        returns, lengths = sums[t, n] - before, t - since + first * self._running_length[n]
-        if scores is not None:
-            returns = scores[t, n]
-        order = t.argsort(kind="stable")[-STATISTICS_WINDOW:]
-        self._returns.extend(returns[order].tolist())
-        self._lengths.extend(lengths[order].tolist())
-        n, t = n[last], t[last]
-        finished = np.zeros(len(self._running_return))
-        finished[n] = sums[t, n]
-        self._running_return[n], self._running_length[n] = 0.0, -(t + 1)
-        return finished
 
     def summary(self) -> dict[str, float]:
         """Return the means, or nothing before the first episode ended."""

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from rlrun.envs.adapter import make_single
-from rlrun.envs.wrappers import areas, screens
-from rlrun.envs.wrappers.games import NoopStart
+from rlrun.envs.wrappers import areas, observations, screens
+from rlrun.envs.wrappers.games import EpisodicLife, FireReset, NoopStart
 from rlrun.envs.wrappers.observations import MaxAndSkip, Resize
 from rlrun.envs.wrappers.screens import ScreensEnv
 from tests.recipes import recipe
@@ -115,14 +115,14 @@ def test_only_a_colour_not_met_before_is_asked_for():
     assert (kept.look().tolist(), ale.drawn) == ([[2, 3], [2, 2]], drawn + 1)
     ale.screen[0] = 6, 4
     assert (kept.look().tolist(), ale.drawn) == ([[3, 2], [2, 2]], drawn + 1)
-    kept._gray[0] = 9  # a row that stays is not written
+    kept.gray[0] = 9  # a row that stays is not written
     ale.screen[1] = 6
     assert kept.look().tolist() == [[9, 9], [3, 3]]
 
 
 def test_a_resized_game_shows_the_average_of_each_frame():
     ours, theirs = Resize(shape=(84, 84)).wrap(bare("Pong")), bare("Pong")
-    assert any(isinstance(layer, ScreensEnv) for layer in (ours.env, ours.env.env))
+    assert isinstance(ours, ScreensEnv)
     average, rng = areas.averager((210, 160), (84, 84)), np.random.default_rng(0)
     first = shown = ours.reset(seed=3)[0]
     assert shown.shape == ours.observation_space.shape == (84, 84)
@@ -135,6 +135,46 @@ def test_a_resized_game_shows_the_average_of_each_frame():
         assert ours_told == theirs_told
     assert (first == kept).all()  # nothing that was shown is written over
     assert not (first == shown).all()
+
+
+LIVES = (NoopStart(noop_max=30), MaxAndSkip(skip=4), EpisodicLife(), FireReset())
+
+
+@pytest.mark.parametrize("game", ["Breakout", "Enduro", "Alien"])
+@pytest.mark.parametrize("size", [84, 230])  # the latter by OpenCV, which makes pictures larger
+def test_a_list_shows_what_its_wrappers_show_one_after_the_other(game, size, monkeypatch):
+    def listed():
+        env = bare(game)
+        for each in (*(LIVES if game == "Breakout" else LIVES[:3]), Resize(shape=(size, size))):
+            env = each.wrap(env)
+        return env
+
+    ours = listed()
+    monkeypatch.setattr(observations, "has_screens", lambda env: False)
+    theirs = listed()
+    inside = ours if game != "Breakout" else ours.env
+    assert isinstance(inside.env, ScreensEnv) == (size == 84)
+    assert ours.observation_space == theirs.observation_space
+    rng, ends = np.random.default_rng(0), 0
+    (seen, _), (drawn, _) = (env.reset(seed=3) for env in (ours, theirs))
+    for step in range(1000):
+        assert (seen == drawn).all(), step
+        action = rng.integers(ours.action_space.n)
+        (seen, *ours_told), (drawn, *theirs_told) = ours.step(action), theirs.step(action)
+        assert ours_told[:3] == theirs_told[:3]
+        if ours_told[1]:
+            ends += 1
+            (seen, _), (drawn, _) = ours.reset(), theirs.reset()
+    assert ends >= 3 or game == "Enduro"
+
+
+def test_what_is_smaller_already_is_not_made_smaller_inside():
+    once = Resize(shape=(84, 84)).wrap(bare("Pong"))
+    twice = Resize(shape=(42, 42)).wrap(once)
+    seen = twice.reset(seed=0)[0]
+    assert seen.shape == (42, 42)
+    assert once.observation_space.shape == (84, 84)
+    assert (seen == areas.averager((84, 84), (42, 42))(once.step(0)[0])).mean() > 0.9
 
 
 @pytest.mark.parametrize("skip", [1, 4])
@@ -167,6 +207,6 @@ def test_screens_that_were_shown_stay(skip):
 
 
 def test_without_numba_gymnasium_draws_them(monkeypatch):
-    monkeypatch.setattr(screens, "_loop", lambda: None)
+    monkeypatch.setattr(screens, "_loop", lambda loop: None)
     ours, _ = both_ways()
     assert isinstance(ours, gym.wrappers.MaxAndSkipObservation)

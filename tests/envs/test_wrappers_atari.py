@@ -175,7 +175,7 @@ def test_every_game_gets_the_usual_list_by_itself():
     assert config.kwargs["frameskip"] == 1
     assert config.kwargs["repeat_action_probability"] == 0
     training, scored = layers(make_single(config)), layers(make_single(config.for_evaluation()))
-    for name in ("NoopStartEnv", "ScreensEnv", "FireResetEnv", "TransformObservation"):
+    for name in ("NoopStartEnv", "ScreensEnv", "FireResetEnv", "BoxStackEnv"):
         assert name in training
         assert name in scored
     assert [name for name in training if name not in scored] == [

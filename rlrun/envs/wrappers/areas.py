@@ -29,10 +29,9 @@ TAPS = 3
 def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
     """Return a function from pictures of (height, width) `before` to those `after`.
 
-    Numba makes it where it is installed, the picture becomes smaller both ways, and sums fit into
-    16 bits, as from 210 x 160 to 84 x 84, or 32; OpenCV elsewhere. The two differ by at most 1,
-    where OpenCV's floats round otherwise. It remembers the last picture, so every stream of
-    pictures should have one of its own. Raises ModuleNotFoundError without OpenCV.
+    `row_average` makes it where it can, OpenCV elsewhere. The two differ by at most 1, where
+    OpenCV's floats round otherwise. It remembers the last picture, so every stream of pictures
+    should have one of its own. Raises ModuleNotFoundError without OpenCV.
     """
     cv2 = opencv()
     height, width = after
@@ -40,15 +39,23 @@ def averager(before: tuple[int, int], after: tuple[int, int]) -> Average:
     def of_any_size(picture: Any) -> Any:
         return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
-    if all(new <= old >= TAPS for old, new in zip(before, after, strict=True)):
-        whole = math.prod(share(*sizes)[2] for sizes in zip(before, after, strict=True))
-        largest = 255 * whole + whole // 2
-        kind = np.uint16 if largest < 2**16 else np.uint32
-        fits = largest < 2**32 and max(before) < 2**16
-        loop = _loop(whole, kind) if fits else None
-        if loop is not None:
-            return Areas(loop, before, after, kind, of_any_size)
-    return of_any_size
+    rows = row_average(before, after)
+    return of_any_size if rows is None else Areas(rows, before, of_any_size)
+
+
+def row_average(before: tuple[int, int], after: tuple[int, int]) -> "RowAverage | None":
+    """Return the average of pictures of (height, width) `before` as those `after`.
+
+    None without Numba, where the picture does not become smaller both ways, or where sums fit
+    neither into 16 bits, as from 210 x 160 to 84 x 84, nor into 32.
+    """
+    if not all(new <= old >= TAPS for old, new in zip(before, after, strict=True)):
+        return None
+    whole = math.prod(share(*sizes)[2] for sizes in zip(before, after, strict=True))
+    largest = 255 * whole + whole // 2
+    kind = np.uint16 if largest < 2**16 else np.uint32
+    loop = _loop(whole, kind) if largest < 2**32 and max(before) < 2**16 else None
+    return None if loop is None else RowAverage(loop, before, after, kind)
 
 
 def opencv() -> Any:
@@ -75,30 +82,44 @@ def share(old: int, new: int) -> tuple[NDArray[Any], NDArray[Any], int]:
     return first, np.maximum(ends - np.maximum(edges, begins[:, None]), 0), whole
 
 
-class Areas:
-    """The average over areas of pictures of one size, by a loop of `_averaging`."""
+class RowAverage:
+    """The average over areas of pictures of one size, where told which rows changed."""
 
     def __init__(
-        self,
-        loop: Loop,
-        before: tuple[int, int],
-        after: tuple[int, int],
-        kind: Kind,
-        of_any_size: Average,
+        self, loop: Loop, before: tuple[int, int], after: tuple[int, int], kind: Kind
     ) -> None:
-        self._loop, self._shape, self._of_any_size = loop, before, of_any_size
+        self._loop = loop
         self._rows = _table(before[0], after[0], kind)
         self._columns = np.ascontiguousarray(_table(before[1], after[1], kind).T)
-        # the average of a black picture is black
-        self._last, self._average = np.zeros(before, np.uint8), np.zeros(after, np.uint8)
-        self._room = np.empty((3, max(before)), kind)
+        self.small = np.zeros(after, np.uint8)  # that of a black picture
+        self._room = np.empty((2, max(before)), kind)
+
+    def __call__(self, picture: Any, changed: Any) -> Any:
+        """Return the average, an array of its own.
+
+        `changed` `[height]` uint8 is not 0 where a row is not as it was in the picture before, the
+        first of which was black.
+        """
+        self._loop(picture, changed, self._rows, self._columns, self.small, self._room)
+        return self.small.copy()
+
+
+class Areas:
+    """The average over areas of pictures, which finds the rows that changed by itself."""
+
+    def __init__(self, rows: RowAverage, shape: tuple[int, int], of_any_size: Average) -> None:
+        self.rows, self._of_any_size = rows, of_any_size
+        self._last, self._changed = np.zeros(shape, np.uint8), np.zeros(shape[0], np.uint8)
+        loop = _compare()
+        assert loop is not None, "row_average asks for Numba"
+        self._compare = loop
 
     def __call__(self, picture: Any) -> Any:
         """Return the average, an array of its own."""
-        if picture.shape != self._shape or picture.dtype != np.uint8:
+        if picture.shape != self._last.shape or picture.dtype != np.uint8:
             return self._of_any_size(picture)  # the loop would read on behind its end
-        self._loop(picture, self._last, self._rows, self._columns, self._average, self._room)
-        return self._average.copy()
+        self._compare(picture, self._last, self._changed)
+        return self.rows(picture, self._changed)
 
 
 def _table(old: int, new: int, kind: Kind) -> NDArray[Any]:
@@ -116,24 +137,33 @@ def _loop(whole: int, kind: Kind) -> Loop | None:
     return compiled(_averaging(whole, kind))
 
 
+@cache
+def _compare() -> Loop | None:
+    return compiled(_compared)
+
+
+def _compared(picture: Any, last: Any, changed: Any) -> None:
+    """Write a picture `[h, w]` to `last`, and to `changed` `[h]` 1 where a row was not equal."""
+    for row in range(picture.shape[0]):
+        new, old = picture[row], last[row]
+        different = np.uint8(0)
+        for j in range(new.shape[0]):  # no branch here, so that it vectorises
+            different = max(different, np.uint8(new[j] ^ old[j]))
+            old[j] = new[j]
+        changed[row] = different != 0
+
+
 def _averaging(whole: int, kind: Kind) -> Loop:
     half = kind(whole // 2)
     one, two = np.uint64(1), np.uint64(2)  # an index plus a signed number would be a float
 
-    def average(picture: Any, last: Any, rows: Any, columns: Any, small: Any, room: Any) -> None:
-        """Write a picture `[h, w]` to `last`, and to `small` the rows that are not as they were.
+    def average(picture: Any, changed: Any, rows: Any, columns: Any, small: Any, room: Any) -> None:
+        """Write to `small` those rows of a picture `[h, w]` that cover one in `changed` `[h]`.
 
-        `rows` is the table of `h`, `columns` that of `w`, transposed; `room` `[3, max(h, w)]`
+        `rows` is the table of `h`, `columns` that of `w`, transposed; `room` `[2, max(h, w)]`
         of `kind` is to work in.
         """
-        changed, line, sums = room[0], room[1], room[2]
-        for row in range(picture.shape[0]):
-            new, old = picture[row], last[row]
-            different = np.uint8(0)
-            for j in range(new.shape[0]):  # no branch here, so that it vectorises
-                different = max(different, np.uint8(new[j] ^ old[j]))
-                old[j] = new[j]
-            changed[row] = different
+        line, sums = room[0], room[1]
         for row in range(small.shape[0]):
             shares, out, stale = rows[row], small[row], 0
             for tap in range(shares.shape[0] - 1):

@@ -185,6 +185,8 @@ class NoopStartEnv(AnyWrapper):
 class FireResetEnv(AnyWrapper):
     """Takes actions 1 and 2 after each reset, which start every game that waits for FIRE."""
 
+    shows_the_same = True
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Reset:
         """Start an episode."""
         self.env.reset(seed=seed, options=options)
@@ -197,6 +199,8 @@ class EpisodicLifeEnv(AnyWrapper):
 
     A reset with a seed always starts a game, because a seed decides everything that follows.
     """
+
+    shows_the_same = True
 
     def __init__(self, env: AnyGym) -> None:
         super().__init__(env)

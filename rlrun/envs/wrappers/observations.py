@@ -10,7 +10,7 @@ from gymnasium import Space, spaces
 from rlrun.config import option
 from rlrun.envs.wrappers.areas import averager, opencv
 from rlrun.envs.wrappers.base import AnyGym, Wrapper
-from rlrun.envs.wrappers.screens import ScreensEnv, has_screens
+from rlrun.envs.wrappers.screens import ScreensEnv, has_screens, screens_shown
 from rlrun.types import shown
 
 ROLL_BYTES = 2**19
@@ -106,6 +106,9 @@ class Resize(Wrapper):
             opencv()
             return gym.wrappers.ResizeObservation(env, (height, width))
         env = ScreensEnv(env, 1) if has_screens(env) else env
+        screens = screens_shown(env)
+        if screens is not None and screens.shrink(height, width):
+            return env
         average = averager((before[0], before[1]), (height, width))
         space = spaces.Box(0, 255, (height, width), np.uint8)
         return gym.wrappers.TransformObservation(env, average, space)
