@@ -81,7 +81,10 @@ CASES = {
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one repetition, and of its parts; `other` is what no part accounts for."""
+    """Seconds of one repetition, and of its parts; `other` is what no part accounts for.
+
+    The parts' shares are those of a repetition apart: reading the clock around each takes time too.
+    """
 
     steps: int
     seconds: float
@@ -94,16 +97,19 @@ class Timing:
 
 
 class Stopwatch:
-    """Adds up the time spent in functions, by a `clock` in seconds."""
+    """Adds up the time spent in functions, by a `clock` in seconds, while it is `running`."""
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self.clock = clock or time.perf_counter
         self.seconds: dict[str, float] = {}
+        self.running = False
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function`, whose calls are added up under `name`."""
 
         def run(*values: Any, **options: Any) -> Any:
+            if not self.running:
+                return function(*values, **options)
             begun = self.clock()
             result = function(*values, **options)
             self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - begun
@@ -117,8 +123,8 @@ def measure(
 ) -> list[Timing]:
     """Run a case, with further words of `rlrun train`, and return each repetition's times.
 
-    The warm-up is done once; the repetitions follow each other in one process. `timer` gives the
-    seconds; None takes the wall's clock.
+    The warm-up is done once; the repetitions follow each other in one process, and one more, for
+    the parts. `timer` gives the seconds; None takes the wall's clock.
     """
     recipe = prepare([*case.words, *COMMON, *words], []).recipe
     parts = build_parts(recipe)
@@ -135,7 +141,7 @@ def measure(
     collect = watch.timed("collect", collector.collect)
     update = watch.timed("update", algorithm.update)
     log = watch.timed("logging", lambda metrics: [float(value) for value in metrics.values()])
-    clock, logged = Clock(case.warm_up + case.steps * repeats), 0
+    clock, logged = Clock(case.warm_up + case.steps * (repeats + 1)), 0
 
     def run_until(steps: int) -> None:
         nonlocal logged
@@ -151,16 +157,24 @@ def measure(
         synchronize()
 
     run_until(case.warm_up)
-    timings = []
-    for repeat in range(repeats):
-        before = clock.steps
-        watch.seconds.clear()
-        begun = watch.clock()
-        run_until(case.warm_up + case.steps * (repeat + 1))
-        seconds = watch.clock() - begun
-        timings.append(Timing(clock.steps - before, seconds, split(watch.seconds, seconds)))
+    counts, times = [], []
+    for repeat in range(1, repeats + 2):
+        watch.running = repeat > repeats
+        before, begun = clock.steps, watch.clock()
+        run_until(case.warm_up + case.steps * repeat)
+        times.append(watch.clock() - begun)
+        counts.append(clock.steps - before)
+    shares = {name: each / times[-1] for name, each in split(watch.seconds, times[-1]).items()}
     parts.env.close()
-    return timings
+    return _timings(counts[:-1], times[:-1], shares)
+
+
+def _timings(counts: list[int], times: list[float], shares: dict[str, float]) -> list[Timing]:
+    """Return repetitions of so many steps and seconds, whose parts have the same shares."""
+    return [
+        Timing(steps, seconds, {name: share * seconds for name, share in shares.items()})
+        for steps, seconds in zip(counts, times, strict=True)
+    ]
 
 
 def _accelerator(recipe: Recipe, algorithm: Algorithm, collector: Collector) -> Accelerator:

@@ -1,5 +1,6 @@
 """Returns and lengths of the episodes that ended lately, for the metrics of a training."""
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -30,13 +31,13 @@ class EpisodeStatistics:
         from it.
         """
         rewards, ends = reward.cpu().numpy(), done.cpu().numpy()
-        total = rewards.sum(0, dtype=np.float64)
-        if not np.isfinite(total).all():
+        total = np.add.reduce(rewards, 0, np.float64)  # what `sum` calls, a third of its time
+        if not math.isfinite(np.add.reduce(total)):
             raise Diverged(f"{self._name} gave a reward that is not finite")
         scores = None if score is None else score.numpy()
         if scores is not None:
             ends = ends & np.isfinite(scores)
-        if ends.any():
+        if np.count_nonzero(ends):
             sums = rewards.cumsum(0, dtype=np.float64)
             for t, n in np.argwhere(ends).tolist():  # a loop: ends are few, and most often one
                 whole = self._running_return[n] + sums[t, n] if scores is None else scores[t, n]

@@ -49,11 +49,12 @@ class Store:
         map_obs(lambda column, leaf: put(column, low, high, leaf), self.obs, fragment.obs)
         put(self.action, low, high, fragment.action)
         self.reward[low:high] = flat(fragment.reward)
-        terminated = flat(fragment.terminated)
-        np.multiply(~terminated, np.float32(self.gamma), out=self.discount[low:high])
+        self.discount[low:high] = self.gamma
         self.end[low:high] = -1
+        terminated = flat(fragment.terminated)
         ended = (terminated | flat(fragment.truncated)).nonzero()[0]
         if len(ended):
+            self.discount[low:high][terminated] = 0.0
             self._keep(
                 ended + low,
                 map_obs(lambda leaf: rows(leaf.flatten(0, 1), ended), fragment.next_obs),
@@ -154,14 +155,10 @@ def put_rows(column: Tensor, index: Index, leaf: Tensor) -> None:
 def put(column: Tensor, low: int, high: int, leaf: Tensor) -> None:
     """Write what a fragment `[T, N, ...]` or a step `[N, ...]` holds to rows `low` to `high`."""
     if column.is_cpu:
-        column.numpy()[low:high] = in_rows(leaf, column).numpy()
+        part = column.numpy()[low:high]
+        part[...] = leaf.numpy().reshape(part.shape)
     else:
-        column[low:high] = in_rows(leaf, column)
-
-
-def in_rows(leaf: Tensor, column: Tensor) -> Tensor:
-    """Return a fragment `[T, N, ...]` or a step `[N, ...]` as rows of a column."""
-    return leaf if leaf.ndim == column.ndim else leaf.flatten(0, 1)
+        column[low:high] = leaf.flatten(0, 1) if leaf.ndim > column.ndim else leaf
 
 
 def flat(numbers: Tensor) -> NDArray[Any]:
