@@ -5,14 +5,16 @@ prioritized, n-step and distributional as in Hessel et al. 2018, "Rainbow", arXi
 Dabney et al. 2018 (quantiles); docs/algorithms/dqn.md has every detail.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
 from rlrun.algos.base import Algorithm, Setting
-from rlrun.config import option
+from rlrun.config import Problem, option
 from rlrun.data.experience import Experience, ExperienceConfig
 from rlrun.data.priorities import PrioritizedConfig
 from rlrun.data.replay import Batch
@@ -24,6 +26,7 @@ from rlrun.functional.q_values import (
     huber_loss,
     project,
     quantile_huber_loss,
+    squared_loss,
     taken,
     weighted_mean,
 )
@@ -44,6 +47,7 @@ class DQNConfig(ExperienceConfig, ValueExplorationConfig, QHeadConfig):
     tau: float = option("share by which the target follows; 1 copies", above=0, at_most=1)
     target_update_interval: int = option("environment steps between target updates", at_least=1)
     max_grad_norm: float = option("the gradient's norm is clipped to this", above=0)
+    loss: Literal["huber", "mse"] = option("errors above 1 count as they are, or all squared")
     double: bool = option("the online network chooses the action that the target values")
     prioritized: bool = option("draw transitions in proportion to their error")
     priority: PrioritizedConfig = option("how, if prioritized")
@@ -63,6 +67,15 @@ class DQN(Algorithm):
         spaces.Dict,
     )
     action_spaces = (spaces.Discrete,)
+
+    @classmethod
+    def faults(cls, values: Mapping[str, Any], num_envs: int) -> list[Problem]:
+        """Return a loss that distributions do not have."""
+        kind = values.get("distributional")
+        if values.get("loss") != "mse" or kind not in ("c51", "qr"):
+            return []
+        reason = f"algo.distributional={kind} has a loss of its own; leave algo.loss=huber"
+        return [Problem("algo.loss", reason)]
 
     def __init__(self, config: DQNConfig, setting: Setting) -> None:
         super().__init__(config, setting)
@@ -151,7 +164,8 @@ class DQN(Algorithm):
 
     def _mean_losses(self, q: Tensor, next_q: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         target = td_target(batch.reward, batch.discount, next_q)
-        return huber_loss(q, target), q - target
+        loss = huber_loss if self.config.loss == "huber" else squared_loss
+        return loss(q, target), q - target
 
     def _atoms_losses(self, q: Tensor, next_q: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         probability = next_q.softmax(1)

@@ -35,6 +35,15 @@ def huber_loss(value: Tensor, target: Tensor) -> Tensor:
     return F.smooth_l1_loss(value, target, reduction="none")
 
 
+def squared_loss(value: Tensor, target: Tensor) -> Tensor:
+    """Return half the squared error, `[B]`.
+
+    Source: Mnih et al. 2013, "Playing Atari with deep reinforcement learning", eq. 2.
+    """
+    same_shape(value, target)
+    return 0.5 * F.mse_loss(value, target, reduction="none")
+
+
 def project(probability: Tensor, reward: Tensor, discount: Tensor, support: Tensor) -> Tensor:
     """Return the distribution of reward + discount * Z on the same evenly spaced atoms, `[B, K]`.
 

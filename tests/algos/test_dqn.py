@@ -60,6 +60,15 @@ def test_the_loss_of_one_transition(double, discount, weight, loss, error):
     assert metrics["td_error"].tolist() == pytest.approx([error])
 
 
+def test_large_errors_count_squared_where_asked():
+    algorithm = made(double=False, loss="mse")
+    weigh(algorithm.policy, 1.0, 2.0)
+    weigh(algorithm.target.module, 10.0, 1.0)
+    found, metrics = algorithm.loss(batch(0.5))
+    assert found.item() == pytest.approx(0.5 * 15.0**2 / 2)
+    assert metrics["td_error"].tolist() == pytest.approx([-15.0])
+
+
 @pytest.mark.parametrize("kind", ["c51", "qr"])
 @pytest.mark.parametrize("double", [False, True])
 def test_weights_reach_every_kind_of_loss(kind, double):
@@ -148,6 +157,8 @@ def test_one_message_for_each_mistake():
         made(buffer_size=10**12)
     with pytest.raises(ConfigError, match=r"algo\.v_min: 1 is not below algo\.v_max = 1"):
         made(distributional="c51", v_min=1.0, v_max=1.0)
+    with pytest.raises(ConfigError, match=r"algo\.loss: algo\.distributional=qr has a loss of its"):
+        made(distributional="qr", loss="mse")
     with pytest.raises(ConfigError, match="dqn needs Discrete actions; Pendulum-v1 has Box"):
         build_parts(recipe("algo=dqn", "env=Pendulum-v1", "device=cpu"))
 

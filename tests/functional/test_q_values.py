@@ -8,6 +8,7 @@ from rlrun.functional.q_values import (
     huber_loss,
     project,
     quantile_huber_loss,
+    squared_loss,
     taken,
     weighted_mean,
 )
@@ -34,6 +35,11 @@ def test_double_value_against_a_table():
 def test_huber_is_square_near_and_straight_far():
     losses = huber_loss(torch.tensor([0.5, 3.0, -3.0]), torch.zeros(3))
     assert losses.tolist() == [0.125, 2.5, 2.5]
+
+
+def test_a_squared_loss_is_square_everywhere():
+    losses = squared_loss(torch.tensor([0.5, 3.0, -3.0]), torch.zeros(3))
+    assert losses.tolist() == [0.125, 4.5, 4.5]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +106,7 @@ def test_shapes_must_agree():
         lambda: taken(torch.zeros(4, 2), column.long()),
         lambda: double_value(torch.zeros(4, 2), torch.zeros(4, 3)),
         lambda: huber_loss(row, column),
+        lambda: squared_loss(row, column),
         lambda: weighted_mean(row, column),
         lambda: project(torch.zeros(4, 3), column, row, ATOMS),
         lambda: project(torch.zeros(4, 2), row, row, ATOMS),
