@@ -102,7 +102,7 @@ class Stopwatch:
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self.clock = clock or time.perf_counter
         self.seconds: dict[str, float] = {}
-        self.running = False
+        self.running = True
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function`, whose calls are added up under `name`."""
@@ -158,6 +158,7 @@ def measure(
 
     run_until(case.warm_up)
     counts, times = [], []
+    watch.seconds.clear()
     for repeat in range(1, repeats + 2):
         watch.running = repeat > repeats
         before, begun = clock.steps, watch.clock()
