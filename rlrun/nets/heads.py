@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from gymnasium import Space, spaces
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from rlrun.config import ConfigError, Problem
+from rlrun.functional.bounded import Beta, SquashedGaussian
 from rlrun.functional.distributions import (
     Bernoulli,
     Categorical,
     Distribution,
     Gaussian,
     MultiCategorical,
-    SquashedGaussian,
 )
 from rlrun.nets.layers import orthogonal
 from rlrun.types import Carry
@@ -100,12 +101,33 @@ class SquashedGaussianHead(GaussianHead):
 
     def __init__(self, features: int, space: spaces.Box, log_std_init: float) -> None:
         super().__init__(features, math.prod(space.shape), log_std_init)
-        self.register_buffer("low", torch.as_tensor(space.low, dtype=torch.float32).flatten())
-        self.register_buffer("high", torch.as_tensor(space.high, dtype=torch.float32).flatten())
+        hold_bounds(self, space)
 
     def forward(self, features: Tensor) -> SquashedGaussian:  # type: ignore[override]
         """Return the distribution for features `[..., F]`."""
         return SquashedGaussian(super().forward(features), self.low, self.high)
+
+
+class BetaHead(ActionHead):
+    """For bounded Box: Beta distributions, which have no mass outside the bounds to cut off."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, features: int, space: spaces.Box) -> None:
+        super().__init__(features, 2 * math.prod(space.shape))
+        hold_bounds(self, space)
+
+    def forward(self, features: Tensor) -> Beta:
+        """Return the distribution for features `[..., F]`."""
+        one, other = (softplus(self.outputs(features)) + 1.0).chunk(2, -1)
+        return Beta(one, other, self.low, self.high)
+
+
+def hold_bounds(head: nn.Module, space: spaces.Box) -> None:
+    """Give a head the bounds of its actions, flat, as the buffers `low` and `high`."""
+    head.register_buffer("low", torch.as_tensor(space.low, dtype=torch.float32).flatten())
+    head.register_buffer("high", torch.as_tensor(space.high, dtype=torch.float32).flatten())
 
 
 class StateDependentHead(ActionHead):
@@ -163,9 +185,11 @@ def action_head(
         raise ConfigError(Problem("env", f"action space {space} is not supported"))
     if distribution == "gsde":
         return StateDependentHead(features, math.prod(space.shape), log_std_init, sde_sample_freq)
-    if distribution == "squashed_gaussian":
+    if distribution in ("squashed_gaussian", "beta"):
         if not space.is_bounded():
             reason = f"needs a bounded Box, the action space is {space}; use gaussian"
             raise ConfigError(Problem("algo.policy.action_distribution", reason))
+        if distribution == "beta":
+            return BetaHead(features, space)
         return SquashedGaussianHead(features, space, log_std_init)
     return GaussianHead(features, math.prod(space.shape), log_std_init)

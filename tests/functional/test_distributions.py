@@ -7,12 +7,12 @@ import torch
 from torch import distributions as reference
 from torch.distributions import transforms
 
+from rlrun.functional.bounded import SquashedGaussian
 from rlrun.functional.distributions import (
     Bernoulli,
     Categorical,
     Gaussian,
     MultiCategorical,
-    SquashedGaussian,
     frozen,
 )
 

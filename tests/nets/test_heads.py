@@ -8,12 +8,12 @@ from gymnasium import spaces
 
 from rlrun.config import ConfigError
 from rlrun.data.collector import reset_carry
+from rlrun.functional.bounded import SquashedGaussian
 from rlrun.functional.distributions import (
     Bernoulli,
     Categorical,
     Gaussian,
     MultiCategorical,
-    SquashedGaussian,
 )
 from rlrun.nets.heads import StateDependentHead, action_head
 
