@@ -120,7 +120,8 @@ class BetaHead(ActionHead):
 
     def forward(self, features: Tensor) -> Beta:
         """Return the distribution for features `[..., F]`."""
-        one, other = (softplus(self.outputs(features)) + 1.0).chunk(2, -1)
+        # a little above 1: at 1 and 1 every action is as likely, and none the most
+        one, other = (softplus(self.outputs(features)) + 1.0001).chunk(2, -1)
         return Beta(one, other, self.low, self.high)
 
 

@@ -37,6 +37,7 @@ POLICIES = {
     "multibinary": (spaces.MultiBinary(2), "gaussian"),
     "gaussian": (BOX, "gaussian"),
     "squashed": (BOX, "squashed_gaussian"),
+    "beta": (BOX, "beta"),
     "gsde": (BOX, "gsde"),
 }
 

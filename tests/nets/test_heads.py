@@ -8,7 +8,7 @@ from gymnasium import spaces
 
 from rlrun.config import ConfigError
 from rlrun.data.collector import reset_carry
-from rlrun.functional.bounded import SquashedGaussian
+from rlrun.functional.bounded import Beta, SquashedGaussian
 from rlrun.functional.distributions import (
     Bernoulli,
     Categorical,
@@ -18,6 +18,7 @@ from rlrun.functional.distributions import (
 from rlrun.nets.heads import StateDependentHead, action_head
 
 LOW, HIGH = np.array([[-2.0, 0.0], [1.0, 0.5]], dtype=np.float32)
+LOW_BOUND, HIGH_BOUND = torch.tensor([-2.0, 0.0]), torch.tensor([1.0, 0.5])
 BOX = spaces.Box(LOW, HIGH)
 UNBOUNDED = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
@@ -35,6 +36,7 @@ CASES = [
     (UNBOUNDED, "gaussian", Gaussian, (2,)),
     (spaces.Box(-1, 1, (2, 3)), "gaussian", Gaussian, (6,)),
     (BOX, "squashed_gaussian", SquashedGaussian, (2,)),
+    (BOX, "beta", Beta, (2,)),
     (BOX, "gsde", Gaussian, (2,)),
 ]
 
@@ -61,6 +63,7 @@ def test_every_space_has_its_distribution(space, distribution, kind, shape):
         (spaces.Box(0, 5, (2,), np.int64), "gaussian", r"Box.* is not supported"),
         (spaces.MultiDiscrete([[2, 3], [4, 5]]), "gaussian", "more than one axis"),
         (UNBOUNDED, "squashed_gaussian", r"needs a bounded Box.* use gaussian"),
+        (UNBOUNDED, "beta", r"needs a bounded Box.* use gaussian"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(space, distribution, reason):
@@ -87,6 +90,18 @@ def test_squashed_actions_fill_the_asymmetric_bounds():
     assert (action.max(0).values <= torch.tensor([1.0, 0.5])).all()
     assert (action.min(0).values < torch.tensor([-1.9, 0.02])).all()
     assert (action.max(0).values > torch.tensor([0.9, 0.48])).all()
+
+
+def test_a_beta_has_one_peak_inside_the_bounds():
+    built = head(BOX, "beta")
+    result = built(1000.0 * torch.randn(5000, 6))
+    assert result.one.min() > 1.0
+    assert result.other.min() > 1.0
+    assert (result.mode() > LOW_BOUND).all()
+    assert (result.mode() < HIGH_BOUND).all()
+    with torch.no_grad():
+        built.linear.bias.fill_(-100.0)
+    assert built(torch.zeros(1, 6)).mode()[0].tolist() == pytest.approx([-0.5, 0.25], abs=1e-3)
 
 
 def gsde(sample_freq=4) -> StateDependentHead:
