@@ -173,7 +173,7 @@ def _introduce(
     ]
     if parts.precision_reason:
         rows.append(f"numbers {run.precision}: {parts.precision_reason}")
-    found = doubts(recipe, algorithm.spec.obs_space)
+    found = doubts(recipe, algorithm.spec)
     for each in (*found, *doubt(run.precision, parts.device)):
         rows.append(f"warning: {each.key}: {each.message}")
     for row in rows:

@@ -14,6 +14,7 @@ from rlrun.inspection.advice import of_memory, of_observations
 from rlrun.inspection.network import counts, doubts, in_words, layers, watched
 from rlrun.inspection.plan import Memory, Plan, plan_of
 from rlrun.inspection.speed import Speed, forecast, shortened
+from rlrun.types import EnvSpec
 from tests.recipes import changed, recipe
 
 PPO = ("algo=ppo", "env=CartPole-v1", "preset=none", "num_envs=2")
@@ -57,14 +58,29 @@ def test_counts_in_words():
     assert in_words({}) == "no parameters"
 
 
+def seeing(space, actions=None):
+    actions = spaces.Discrete(2) if actions is None else actions
+    return EnvSpec(name="hand", num_envs=1, obs_space=space, action_space=actions)
+
+
 @pytest.mark.parametrize("key", ["", "camera"])
 def test_an_image_on_a_network_for_vectors(key):
     image = spaces.Box(0, 255, (84, 84, 3), np.uint8)
     space = spaces.Dict({key: image}) if key else image
-    (doubt,) = doubts(recipe(*PPO), space)
+    (doubt,) = doubts(recipe(*PPO), seeing(space))
     assert (doubt.key, "network=auto" in doubt.message) == ("network", True)
-    assert list(doubts(recipe(*PPO), spaces.Box(0, 1, (84,)))) == []
-    assert list(doubts(recipe(*PPO, "network=nature_cnn"), space)) == []
+    assert list(doubts(recipe(*PPO), seeing(spaces.Box(0, 1, (84,))))) == []
+    assert list(doubts(recipe(*PPO, "network=nature_cnn"), seeing(space))) == []
+
+
+@pytest.mark.parametrize("kind", ["beta", "squashed_gaussian", "gsde"])
+def test_a_distribution_for_actions_that_are_none(kind):
+    seen, words = spaces.Box(0, 1, (4,)), (*PPO, f"algo.policy.action_distribution={kind}")
+    (doubt,) = doubts(recipe(*words), seeing(seen))
+    assert doubt.key == "algo.policy.action_distribution"
+    assert doubt.message == f"{kind} is for Box actions and does nothing for Discrete(2)"
+    assert list(doubts(recipe(*words), seeing(seen, spaces.Box(-1, 1, (2,))))) == []
+    assert list(doubts(recipe("algo=dqn", "env=CartPole-v1"), seeing(seen))) == []
 
 
 def test_observations_are_judged_before_they_are_adapted():

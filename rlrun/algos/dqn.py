@@ -47,7 +47,9 @@ class DQNConfig(ExperienceConfig, ValueExplorationConfig, QHeadConfig):
     tau: float = option("share by which the target follows; 1 copies", above=0, at_most=1)
     target_update_interval: int = option("environment steps between target updates", at_least=1)
     max_grad_norm: float = option("the gradient's norm is clipped to this", above=0)
-    loss: Literal["huber", "mse"] = option("errors above 1 count as they are, or all squared")
+    loss: Literal["huber", "mse"] = option(
+        "errors count squared up to 1 and straight beyond, or squared"
+    )
     double: bool = option("the online network chooses the action that the target values")
     prioritized: bool = option("draw transitions in proportion to their error")
     priority: PrioritizedConfig = option("how, if prioritized")

@@ -38,7 +38,8 @@ def huber_loss(value: Tensor, target: Tensor) -> Tensor:
 def squared_loss(value: Tensor, target: Tensor) -> Tensor:
     """Return half the squared error, `[B]`.
 
-    Source: Mnih et al. 2013, "Playing Atari with deep reinforcement learning", eq. 2.
+    The half makes its slope near 0 that of `huber_loss`. Source: Mnih et al. 2013, "Playing Atari
+    with deep reinforcement learning", eq. 2, which has no half.
     """
     same_shape(value, target)
     return 0.5 * F.mse_loss(value, target, reduction="none")

@@ -28,7 +28,7 @@ CHEAP, COSTLY = 100e-6, 1e-3
 def advise(recipe: Recipe, parts: Parts, plan: Plan, memory: Memory, speed: Speed) -> list[Problem]:
     """Return what is doubtful, by key."""
     return [
-        *doubts(recipe, parts.env.spec.obs_space),
+        *doubts(recipe, parts.env.spec),
         *_of_budget(recipe, plan),
         *_of_learning(recipe, plan, speed),
         *of_memory(recipe, memory),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from gymnasium import Space, spaces
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from rlrun.algos.base import Algorithm
@@ -16,6 +16,7 @@ from rlrun.nets.images import image_of
 from rlrun.nets.torso import Torso, TorsoStack
 from rlrun.nets.torsos.mlp import MLP
 from rlrun.schema import Recipe
+from rlrun.types import EnvSpec, shown
 
 
 @dataclass
@@ -83,8 +84,14 @@ def name_of(recipe: Recipe, algorithm: Algorithm) -> str:
     return str(recipe.run.network["name"]) if built else "table"
 
 
-def doubts(recipe: Recipe, obs_space: Space[Any]) -> Iterator[Problem]:
+def doubts(recipe: Recipe, spec: EnvSpec) -> Iterator[Problem]:
     """Yield what is doubtful about the network; `rlrun train` says it, too."""
+    policy, space = getattr(recipe.algorithm_config, "policy", None), spec.action_space
+    kind = getattr(policy, "action_distribution", "gaussian")
+    if kind != "gaussian" and not isinstance(space, spaces.Box):
+        reason = f"{kind} is for Box actions and does nothing for {shown(space)}"
+        yield Problem("algo.policy.action_distribution", reason)
+    obs_space = spec.obs_space
     if recipe.network.torso is not MLP:
         return
     if not recipe.network.config.sizes:

@@ -7,6 +7,7 @@ recurrent torso it is handed in and out, and zeros mean "an episode starts here"
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import Space, spaces
 from torch import Tensor, nn
@@ -187,10 +188,16 @@ def action_head(
     if distribution == "gsde":
         return StateDependentHead(features, math.prod(space.shape), log_std_init, sde_sample_freq)
     if distribution in ("squashed_gaussian", "beta"):
-        if not space.is_bounded():
-            reason = f"needs a bounded Box, the action space is {space}; use gaussian"
-            raise ConfigError(Problem("algo.policy.action_distribution", reason))
+        _require_bounds(space)
         if distribution == "beta":
             return BetaHead(features, space)
         return SquashedGaussianHead(features, space, log_std_init)
     return GaussianHead(features, math.prod(space.shape), log_std_init)
+
+
+def _require_bounds(space: spaces.Box) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        width = space.high.astype(np.float32) - space.low.astype(np.float32)
+    if not (np.isfinite(width) & (width > 0)).all():
+        reason = f"needs a bounded Box with room between its bounds, the action space is {space}"
+        raise ConfigError(Problem("algo.policy.action_distribution", f"{reason}; use gaussian"))

@@ -149,7 +149,7 @@ def test_a_list_shows_what_its_wrappers_show_one_after_the_other(game, size, mon
             env = each.wrap(env)
         return env
 
-    ours = listed()
+    ours, of_last = listed(), areas.averager((210, 160), (size, size))
     monkeypatch.setattr(observations, "has_screens", lambda env: False)
     theirs = listed()
     inside = ours if game != "Breakout" else ours.env
@@ -164,8 +164,22 @@ def test_a_list_shows_what_its_wrappers_show_one_after_the_other(game, size, mon
         assert ours_told[:3] == theirs_told[:3]
         if ours_told[1]:
             ends += 1
+            shown = [drawn]
+            if ours.unwrapped.ale.game_over():  # before an action's end, Gymnasium mixes in more
+                shown.append(of_last(ours.unwrapped.ale.getScreenGrayscale()))
+            assert any((seen == each).all() for each in shown), step
             (seen, _), (drawn, _) = ours.reset(), theirs.reset()
     assert ends >= 3 or game == "Enduro"
+
+
+def test_a_screen_made_smaller_late_is_shown_whole():
+    late, whole = (MaxAndSkip(skip=4).wrap(bare("Pong")) for _ in range(2))
+    for env in (late, whole):
+        env.reset(seed=0)
+        for _ in range(20):
+            env.step(2)
+    average = areas.averager((210, 160), (84, 84))
+    assert (Resize(shape=(84, 84)).wrap(late).step(2)[0] == average(whole.step(2)[0])).all()
 
 
 def test_what_is_smaller_already_is_not_made_smaller_inside():

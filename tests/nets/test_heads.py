@@ -20,6 +20,7 @@ from rlrun.nets.heads import StateDependentHead, action_head
 LOW, HIGH = np.array([[-2.0, 0.0], [1.0, 0.5]], dtype=np.float32)
 LOW_BOUND, HIGH_BOUND = torch.tensor([-2.0, 0.0]), torch.tensor([1.0, 0.5])
 BOX = spaces.Box(LOW, HIGH)
+FIXED = spaces.Box(np.array([-1.0, 0.5], np.float32), np.array([1.0, 0.5], np.float32))
 UNBOUNDED = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
 
@@ -64,6 +65,9 @@ def test_every_space_has_its_distribution(space, distribution, kind, shape):
         (spaces.MultiDiscrete([[2, 3], [4, 5]]), "gaussian", "more than one axis"),
         (UNBOUNDED, "squashed_gaussian", r"needs a bounded Box.* use gaussian"),
         (UNBOUNDED, "beta", r"needs a bounded Box.* use gaussian"),
+        (FIXED, "beta", r"with room between its bounds.* use gaussian"),
+        (FIXED, "squashed_gaussian", r"with room between its bounds.* use gaussian"),
+        (spaces.Box(-3e38, 3e38, (2,)), "beta", r"with room between its bounds.* use gaussian"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(space, distribution, reason):

@@ -30,7 +30,7 @@ def has_screens(env: AnyGym) -> bool:
     False without Numba, which compiles what the fetching of screens is made of.
     """
     game: Any = env.unwrapped
-    while isinstance(env, TRANSPARENT) or getattr(type(env), "transparent", False):
+    while isinstance(env, TRANSPARENT) or "transparent" in vars(type(env)):
         env = env.env  # type: ignore[attr-defined]
     shown = getattr(game, "_obs_type", None), getattr(game, "_frameskip", None)
     fits = env is game and shown == ("grayscale", 1) and isinstance(game.observation_space, Box)
@@ -39,7 +39,7 @@ def has_screens(env: AnyGym) -> bool:
 
 def screens_shown(env: AnyGym) -> "ScreensEnv | None":
     """Return what fetches the screens that an environment shows as they are, if anything does."""
-    while getattr(type(env), "shows_the_same", False):
+    while "shows_the_same" in vars(type(env)):  # not inherited: a subclass may change what it shows
         env = env.env  # type: ignore[attr-defined]
     return env if isinstance(env, ScreensEnv) and not env.shrunk else None
 
@@ -141,6 +141,7 @@ class ScreensEnv(gym.Wrapper[Any, Any, Any, Any]):
         """Show pictures of another size from now on, where `row_average` can; say whether."""
         shape = self._both.shape
         self._average = row_average((shape[0], shape[1]), (height, width))
+        self._alone = None  # nothing was shown yet in this size
         if self.shrunk:
             self.observation_space = Box(0, 255, (height, width), np.uint8)
         return self.shrunk
