@@ -4,7 +4,8 @@
     python scripts/without.py onednn sac td3                oneDNN makes large float32 products
     python scripts/without.py powers ppo-small              Adam's powers are computed once a step
     python scripts/without.py thin dqn-zoo                  thin products are loops in their kernels
-    python scripts/without.py ahead dqn-freq4               compiled code is called without guards
+    python scripts/without.py ahead dqn-freq4 --words accel=compile env.vectorization=torch
+                                                            compiled code is called without guards
 
 Both ways in turn, each in a process of its own that measures three times, compiled; programs that
 are made without it are kept apart. What counts is the median of the ratios. Run it on a machine
