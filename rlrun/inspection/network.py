@@ -85,7 +85,7 @@ def name_of(recipe: Recipe, algorithm: Algorithm) -> str:
 
 
 def doubts(recipe: Recipe, spec: EnvSpec) -> Iterator[Problem]:
-    """Yield what is doubtful about the network; `rlrun train` says it, too."""
+    """Yield what is doubtful about the network and its head; `rlrun train` says it, too."""
     policy, space = getattr(recipe.algorithm_config, "policy", None), spec.action_space
     kind = getattr(policy, "action_distribution", "gaussian")
     if kind != "gaussian" and not isinstance(space, spaces.Box):

@@ -102,7 +102,7 @@ class SquashedGaussianHead(GaussianHead):
 
     def __init__(self, features: int, space: spaces.Box, log_std_init: float) -> None:
         super().__init__(features, math.prod(space.shape), log_std_init)
-        hold_bounds(self, space)
+        _hold_bounds(self, space)
 
     def forward(self, features: Tensor) -> SquashedGaussian:  # type: ignore[override]
         """Return the distribution for features `[..., F]`."""
@@ -117,19 +117,13 @@ class BetaHead(ActionHead):
 
     def __init__(self, features: int, space: spaces.Box) -> None:
         super().__init__(features, 2 * math.prod(space.shape))
-        hold_bounds(self, space)
+        _hold_bounds(self, space)
 
     def forward(self, features: Tensor) -> Beta:
         """Return the distribution for features `[..., F]`."""
         # a little above 1: at 1 and 1 every action is as likely, and none the most
         one, other = (softplus(self.outputs(features)) + 1.0001).chunk(2, -1)
         return Beta(one, other, self.low, self.high)
-
-
-def hold_bounds(head: nn.Module, space: spaces.Box) -> None:
-    """Give a head the bounds of its actions, flat, as the buffers `low` and `high`."""
-    head.register_buffer("low", torch.as_tensor(space.low, dtype=torch.float32).flatten())
-    head.register_buffer("high", torch.as_tensor(space.high, dtype=torch.float32).flatten())
 
 
 class StateDependentHead(ActionHead):
@@ -201,3 +195,9 @@ def _require_bounds(space: spaces.Box) -> None:
     if not (np.isfinite(width) & (width > 0)).all():
         reason = f"needs a bounded Box with room between its bounds, the action space is {space}"
         raise ConfigError(Problem("algo.policy.action_distribution", f"{reason}; use gaussian"))
+
+
+def _hold_bounds(head: nn.Module, space: spaces.Box) -> None:
+    """Give a head the bounds of its actions, flat, as the buffers `low` and `high`."""
+    head.register_buffer("low", torch.as_tensor(space.low, dtype=torch.float32).flatten())
+    head.register_buffer("high", torch.as_tensor(space.high, dtype=torch.float32).flatten())

@@ -221,6 +221,6 @@ def test_screens_that_were_shown_stay(skip):
 
 
 def test_without_numba_gymnasium_draws_them(monkeypatch):
-    monkeypatch.setattr(screens, "_loop", lambda loop: None)
+    monkeypatch.setattr(screens, "compiled_once", lambda loop: None)
     ours, _ = both_ways()
     assert isinstance(ours, gym.wrappers.MaxAndSkipObservation)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrun.envs.wrappers.loops import Loop, compiled
+from rlrun.envs.wrappers.loops import Loop, compiled, compiled_once
 
 Average: TypeAlias = Callable[[Any], Any]
 """From a picture `[height, width]` uint8 to a smaller one."""
@@ -110,7 +110,7 @@ class Areas:
     def __init__(self, rows: RowAverage, shape: tuple[int, int], of_any_size: Average) -> None:
         self.rows, self._of_any_size = rows, of_any_size
         self._last, self._changed = np.zeros(shape, np.uint8), np.zeros(shape[0], np.uint8)
-        loop = _compare()
+        loop = compiled_once(_compare)
         assert loop is not None, "row_average asks for Numba"
         self._compare = loop
 
@@ -137,12 +137,7 @@ def _loop(whole: int, kind: Kind) -> Loop | None:
     return compiled(_averaging(whole, kind))
 
 
-@cache
-def _compare() -> Loop | None:
-    return compiled(_compared)
-
-
-def _compared(picture: Any, last: Any, changed: Any) -> None:
+def _compare(picture: Any, last: Any, changed: Any) -> None:
     """Write a picture `[h, w]` to `last`, and to `changed` `[h]` 1 where a row was not equal."""
     for row in range(picture.shape[0]):
         new, old = picture[row], last[row]

@@ -5,6 +5,7 @@ function in it is not found again on disk, and every process would compile it an
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 Loop: TypeAlias = Callable[..., Any]
@@ -21,3 +22,9 @@ def compiled(loop: Loop) -> Loop | None:
     except RuntimeError:  # nowhere to keep what it compiles
         made = numba.njit(loop)
     return made
+
+
+@cache
+def compiled_once(loop: Loop) -> Loop | None:
+    """Return what `compiled` does of a loop of a module, the same at each call."""
+    return compiled(loop)

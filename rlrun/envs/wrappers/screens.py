@@ -5,7 +5,6 @@ frame to the next most rows stay as they were (in Pong 200 of 210), and comparin
 3 us.
 """
 
-from functools import cache
 from typing import Any
 
 import gymnasium as gym
@@ -15,7 +14,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 from rlrun.envs.wrappers.areas import RowAverage, row_average
 from rlrun.envs.wrappers.base import AnyGym
-from rlrun.envs.wrappers.loops import Loop, compiled
+from rlrun.envs.wrappers.loops import compiled_once
 
 UNKNOWN = 256
 """In a table of how bright colours are: one that was not met before."""
@@ -34,12 +33,16 @@ def has_screens(env: AnyGym) -> bool:
         env = env.env  # type: ignore[attr-defined]
     shown = getattr(game, "_obs_type", None), getattr(game, "_frameskip", None)
     fits = env is game and shown == ("grayscale", 1) and isinstance(game.observation_space, Box)
-    return fits and _loop(_make_gray) is not None
+    return fits and compiled_once(_make_gray) is not None
 
 
 def screens_shown(env: AnyGym) -> "ScreensEnv | None":
-    """Return what fetches the screens that an environment shows as they are, if anything does."""
-    while "shows_the_same" in vars(type(env)):  # not inherited: a subclass may change what it shows
+    """Return what fetches the screens that an environment shows as they are, if anything does.
+
+    Wrappers that show what is inside them say so by `shows_the_same`, each class for itself: a
+    subclass may change it. What they do with steps and ends is their own business.
+    """
+    while "shows_the_same" in vars(type(env)):
         env = env.env  # type: ignore[attr-defined]
     return env if isinstance(env, ScreensEnv) and not env.shrunk else None
 
@@ -57,7 +60,7 @@ class Screens:
         self.gray = ale.getScreenGrayscale()
         self.changed = np.ones(len(self.gray), np.uint8)
         """1 for each row that the last look found changed."""
-        loop = _loop(_make_gray)
+        loop = compiled_once(_make_gray)
         assert loop is not None, "has_screens asks for Numba"
         self._loop = loop
 
@@ -68,11 +71,6 @@ class Screens:
             self.gray[:] = self._ale.getScreenGrayscale()
             self._table[screen] = self.gray
         return self.gray
-
-
-@cache
-def _loop(loop: Loop) -> Loop | None:
-    return compiled(loop)
 
 
 def _make_gray(screen: Any, before: Any, gray: Any, table: Any, changed: Any) -> Any:
@@ -128,7 +126,7 @@ class ScreensEnv(gym.Wrapper[Any, Any, Any, Any]):
         game.observation_space = Box(0, 255, (game.ale.getRAMSize(),), np.uint8)
         self._before, self._last = Screens(game.ale), Screens(game.ale)
         self._both, self._changed = self._last.gray.copy(), self._last.changed.copy()
-        self._brighter = _loop(_make_brighter)
+        self._brighter = compiled_once(_make_brighter)
         self._alone: bool | None = None
         self._average: RowAverage | None = None
 
