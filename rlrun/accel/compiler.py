@@ -1,9 +1,11 @@
 """The compiler: what it is asked for, whether it is there, whether it is at work."""
 
+import logging
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from types import FrameType, FunctionType
 from typing import Any, Literal, TypeAlias
 
@@ -43,6 +45,7 @@ def ahead(
     from rlrun.accel.ahead import Ahead
     from rlrun.accel.programs import machine_code
 
+    hush()
     return Ahead(function, machine_code, _options(same_draws), compiled, say)
 
 
@@ -74,12 +77,24 @@ def _compile(
     import torch
     import torch._dynamo.config
 
+    hush()
     torch._dynamo.config.trace_autograd_ops = True
     options = _options(fallback_random) | GRAPHS[graph] if backend == "inductor" else None
     call: Callable[..., Any] = torch.compile(
         _own(function), backend=backend, fullgraph=True, dynamic=dynamic, options=options
     )
     return kept(call) if graph == "cuda_graph" else call
+
+
+@cache
+def hush() -> None:
+    """Keep from the terminal what the compiler says of its own code, which no user can mend.
+
+    With `TORCH_LOGS` set it says what it is asked for.
+    """
+    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+    if not os.environ.get("TORCH_LOGS"):
+        logging.getLogger("torch._inductor.ir").setLevel(logging.ERROR)
 
 
 def _own(function: Any) -> FunctionType:

@@ -19,7 +19,8 @@ def undivided(values: Mapping[str, Any], num_envs: int) -> list[Problem]:
     if rows % size == 0:
         return []
     reason = f"{size} does not divide num_envs * n_steps = {num_envs} * {steps} = {rows}"
-    return [Problem("algo.batch_size", reason)]
+    fits = next(each for each in range(min(size, rows), 0, -1) if rows % each == 0)
+    return [Problem("algo.batch_size", f"{reason}; {fits} does")]
 
 
 def flat_rows(**columns: Seen) -> dict[str, Any]:

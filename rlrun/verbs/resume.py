@@ -18,7 +18,8 @@ example:
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        raise ConfigError(Problem("", "resume takes one run folder (see `rlrun resume --help`)"))
+        reason = "resume takes one run folder and no options, for a run keeps its configuration"
+        raise ConfigError(Problem("", f"{reason} (see `rlrun resume --help`)"))
     path = Path(arguments[0])
     from rlrun import checkpoint
     from rlrun.accel.compiler import check_accel

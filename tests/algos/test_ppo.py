@@ -172,6 +172,6 @@ def test_rewards_are_scaled_before_they_become_advantages():
 
 
 def test_minibatches_must_fill_the_fragment():
-    reason = r"algo.batch_size: 4 does not divide num_envs \* n_steps = 2 \* 3 = 6"
+    reason = r"algo.batch_size: 4 does not divide num_envs \* n_steps = 2 \* 3 = 6; 3 does"
     with pytest.raises(ConfigError, match=reason):
         build(num_envs=2, batch_size=4)
