@@ -108,8 +108,10 @@ class Beta(NamedTuple):
         return (each + other._log_beta() - self._log_beta()).sum(-1)
 
     def _log_beta(self) -> Tensor:
-        both = (self.one + self.other).lgamma()
-        return self.one.lgamma() + self.other.lgamma() - both
+        # differences of numbers that grow with the concentrations: float32 keeps no digit at 1e5
+        one, other = self.one.double(), self.other.double()
+        value = one.lgamma() + other.lgamma() - (one + other).lgamma()
+        return value.to(self.one.dtype)
 
     def _digammas(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.one.digamma(), self.other.digamma(), (self.one + self.other).digamma()

@@ -58,6 +58,16 @@ def test_draws_of_a_beta_have_its_moments_and_stay_inside():
     assert (drawn <= HIGH).all()
 
 
+def test_the_density_of_a_narrow_beta_keeps_its_digits():
+    ours = Beta(*(torch.tensor([each]) for each in (2e5, 6e5, 0.0, 1.0)))
+    beta = math.lgamma(2e5) + math.lgamma(6e5) - math.lgamma(8e5)
+    expected = (2e5 - 1) * math.log(0.25) + (6e5 - 1) * math.log(0.75) - beta
+    found = ours.log_prob(torch.tensor([0.25]))
+    assert found.dtype == torch.float32
+    # what is left of the error is that of two products of 3e5, whose digits end at 0.03
+    assert found.item() == pytest.approx(expected, abs=0.1)
+
+
 def test_the_bounds_themselves_have_a_finite_density():
     ours = beta()
     assert ours.log_prob(LOW).isfinite()
