@@ -7,12 +7,12 @@
 
 Random actions are played by 8 environments, one after the other, and what reaches the environments
 within is written down: every step and reset, those of skipped frames and random starts among them.
-`bare` is Gymnasium's environments alone doing the same again, one step a call, from the same seeds:
-the same scenes, because an emulator takes 1 us for one frame and 90 for another. `adapter` is what
-the adapter alone adds to environments, measured likewise, `wrappers` what is left of `both`.
+`bare` is these environments alone doing the same again, one step a call, from the same seeds: the
+same scenes, because an emulator takes 1 us for one frame and 90 for another. `adapter` is what the
+adapter adds to environments without wrappers, on scenes of its own, `wrappers` the rest of `both`.
 
-Both sides take turns, a few steps at a time, and play everything several times over; of each few
-steps the least time counts. It is processor time, so that other work on the machine matters less.
+The two take turns, a few steps at a time, and play everything several times over; of each few steps
+the least time counts. It is processor time, so that other work on the machine matters less.
 """
 
 import sys
@@ -53,16 +53,26 @@ NUM_ENVS, STEPS, TURNS, REPEATS, SEED = 8, 10, 16, 5, 0
 ALL = STEPS * TURNS * NUM_ENVS
 
 
-class Call(NamedTuple):
-    """A step of one of the environments, or where `action` is None a reset with some words.
-
-    `drawn` is the state of an environment's random numbers before it, from which wrappers draw too.
-    """
+class Stepped(NamedTuple):
+    """An action taken by one of the environments, for some frames or until an episode ends."""
 
     env: int
     action: Any
-    words: dict[str, Any]
-    drawn: Any = None
+    frames: int
+
+
+class Begun(NamedTuple):
+    """A reset of one of the environments.
+
+    `drawn` is the state of its random numbers before it, because wrappers draw from them too.
+    """
+
+    env: int
+    options: dict[str, Any]
+    drawn: Any
+
+
+Calls = list[Stepped | Begun]
 
 
 class Cost(NamedTuple):
@@ -80,15 +90,17 @@ def main() -> None:
     print(f"{'case':<16} {'environment':<24}" + "".join(f"{each:>10}" for each in columns))
     for word in sys.argv[1:] or CASES:
         name, _, pattern = word.partition("@")
-        env_id, words = CASES[name]
+        if name not in CASES:
+            raise SystemExit(f"no case {name!r}; there are {', '.join(CASES)}")
+        env_id, wrappers = CASES[name]
         for each in _named(pattern) if pattern else [env_id]:
-            costs = row(each, words)
+            costs = row(each, wrappers)
             print(f"{name:<16} {each:<24}" + "".join(f"{cost:10.1f}" for cost in costs), flush=True)
 
 
-def row(env_id: str, words: str) -> tuple[float, float, float, float, float]:
+def row(env_id: str, wrappers: str) -> tuple[float, float, float, float, float]:
     """Return the columns."""
-    values = compose([f"env={env_id}", f"env.wrappers={words}", "preset=none"], []).values
+    values = compose([f"env={env_id}", f"env.wrappers={wrappers}", "preset=none"], []).values
     wrapped = check(values).run.env
     alone, both = measure(replace(wrapped, wrappers=Wrappers())), measure(wrapped)
     return both.steps, both.bare, alone.added, both.added - alone.added, both.added
@@ -96,78 +108,103 @@ def row(env_id: str, words: str) -> tuple[float, float, float, float, float]:
 
 def measure(config: EnvConfig) -> Cost:
     """Return what the adapter with a config's wrappers adds to the environments within."""
-    actions, first, turns, rewards = record(config)
+    recording = record(config)
     whole = GymnasiumEnv(config, NUM_ENVS)
     bare = [make_env(config.id, config.kwargs) for _ in range(NUM_ENVS)]
     rows = []
     for _ in range(REPEATS):
         whole.reset(SEED)
-        replay(bare, first)
-        pairs = zip(actions, turns, strict=True)
+        replay(bare, recording.first)
+        pairs = zip(recording.actions, recording.turns, strict=True)
         rows.append([(_timed(play, whole, a), _timed(replay, bare, b)) for a, b in pairs])
+    replay(bare, recording.first)
+    again = [(*replay(bare, turn), _scenes(bare)) for turn in recording.turns]
+    if [told for _, *told in again] != recording.told:
+        raise SystemExit(f"{config.id} did not play the same again")
     whole.close()
-    again = replay(bare, first) + sum(replay(bare, turn) for turn in turns)
-    if abs(again - rewards) > 1e-6 * abs(rewards):
-        raise SystemExit(f"{config.id} played otherwise the second time: {again}, {rewards}")
+    for env in bare:
+        env.close()
     least = [[min(side) for side in zip(*turn, strict=True)] for turn in zip(*rows, strict=True)]
     taken, alone = (sum(side) / ALL for side in zip(*least, strict=True))
-    steps = sum(call.action is not None for turn in turns for call in turn)
-    return Cost(steps / ALL, alone, taken - alone)
+    return Cost(sum(steps for steps, *_ in again) / ALL, alone, taken - alone)
 
 
-Turns = list[list[Call]]
+class Recording(NamedTuple):
+    """Random actions of every turn, and the calls that the reset before and they became.
+
+    `told` has rewards and scenes after every turn.
+    """
+
+    actions: list[list[Tensor]]
+    first: Calls
+    turns: list[Calls]
+    told: list[list[Any]]
 
 
-def record(config: EnvConfig) -> tuple[list[list[Tensor]], list[Call], Turns, float]:
-    """Return random actions, the calls that the reset before and they became, and all rewards."""
-    made = Recording()
-    with mock.patch.object(adapter, "make_env", made.make):
+def record(config: EnvConfig) -> Recording:
+    """Play a config's environments once."""
+    listening = Listening()
+    with mock.patch.object(adapter, "make_env", listening.make):
         env = GymnasiumEnv(config, NUM_ENVS)
     env.spec.action_space.seed(SEED)
     actions = [[_sample(env.spec.action_space) for _ in range(STEPS)] for _ in range(TURNS)]
     env.reset(SEED)
-    first, turns = made.taken(), []
+    first, _ = listening.taken()
+    turns, told = [], []
     for turn in actions:
         play(env, turn)
-        turns.append(made.taken())
+        calls, rewards = listening.taken()
+        turns.append(calls)
+        told.append([rewards, _scenes(listening.made)])
     env.close()
-    return actions, first, turns, made.rewards
+    return Recording(actions, first, turns, told)
 
 
-class Recording:
-    """Makes environments that write down what they are asked for, and sums up their rewards."""
+class Listening:
+    """Makes environments that write down what they are asked for, and add up their rewards."""
 
     def __init__(self) -> None:
-        self.rewards, self._calls, self._made = 0.0, list[Call](), 0
+        self.made: list[AnyGym] = []
+        self._calls, self._rewards, self._busy = Calls(), 0.0, False
 
-    def taken(self) -> list[Call]:
-        """Return what was written since the last time."""
-        calls, self._calls = self._calls, []
-        return calls
+    def taken(self) -> tuple[Calls, float]:
+        """Return calls and rewards since the last time."""
+        taken = self._calls, round(self._rewards, 6)
+        self._calls, self._rewards = Calls(), 0.0
+        return taken
 
     def make(self, env_id: str, kwargs: dict[str, Any]) -> AnyGym:
         """Make one of them."""
-        env, index = make_env(env_id, kwargs), self._made
-        self._made += 1
+        env, index = make_env(env_id, kwargs), len(self.made)
+        self.made.append(env)
         game: Any = env.unwrapped
         step, reset = game.step, game.reset
 
-        def recorded_step(action: Any) -> Any:
+        def heard_step(action: Any) -> Any:
             # of Atari's, some wrappers set how many frames a step is
             frames = getattr(game, "_frameskip", 1)
-            self._calls.extend([Call(index, deepcopy(action), {})] * frames)
-            told = step(action)
-            self.rewards += float(told[1])
+            call = Stepped(index, deepcopy(action), frames)
+            told = self._write(call, lambda: step(action))
+            self._rewards += float(told[1]) * (not self._busy)
             return told
 
-        def recorded_reset(**words: Any) -> Any:
-            seeded = words.get("seed") is not None
+        def heard_reset(**options: Any) -> Any:
+            seeded = options.get("seed") is not None
             drawn = None if seeded else deepcopy(game.np_random.bit_generator.state)
-            self._calls.append(Call(index, None, words, drawn))
-            return reset(**words)
+            return self._write(Begun(index, options, drawn), lambda: reset(**options))
 
-        game.step, game.reset = recorded_step, recorded_reset
+        game.step, game.reset = heard_step, heard_reset
         return env
+
+    def _write(self, call: Stepped | Begun, work: Callable[[], Any]) -> Any:
+        if self._busy:  # some resets take a step
+            return work()
+        self._calls.append(call)
+        self._busy = True
+        try:
+            return work()
+        finally:
+            self._busy = False
 
 
 def play(env: GymnasiumEnv, actions: list[Tensor]) -> None:
@@ -176,18 +213,32 @@ def play(env: GymnasiumEnv, actions: list[Tensor]) -> None:
         env.step(action)
 
 
-def replay(envs: list[AnyGym], calls: list[Call]) -> float:
-    """Do again what was written down; return the sum of rewards."""
-    rewards = 0.0
-    for number, action, words, drawn in calls:
-        env = envs[number]
-        if action is not None:
-            rewards += float(env.step(action)[1])
+def replay(envs: list[AnyGym], calls: Calls) -> tuple[int, float]:
+    """Do again what was written down; return how many steps it took, and the rewards."""
+    steps, rewards = 0, 0.0
+    for call in calls:
+        env = envs[call.env]
+        if isinstance(call, Begun):
+            if call.drawn is not None:
+                env.unwrapped.np_random.bit_generator.state = call.drawn
+            env.reset(**call.options)
             continue
-        if drawn is not None:
-            env.unwrapped.np_random.bit_generator.state = drawn
-        env.reset(**words)
-    return rewards
+        for _ in range(call.frames):
+            _, reward, terminated, truncated, _ = env.step(call.action)
+            steps, rewards = steps + 1, rewards + float(reward)
+            if terminated or truncated:
+                break
+    return steps, round(rewards, 6)
+
+
+def _scenes(envs: list[AnyGym]) -> list[str]:
+    """Return where environments are, as far as they have one of the usual names for it."""
+    games: list[Any] = [env.unwrapped for env in envs]
+    return [
+        repr(game.ale.getRAM().tolist() if hasattr(game, "ale") else getattr(game, "state", None))
+        + repr(getattr(game, "s", None))
+        for game in games
+    ]
 
 
 def _named(pattern: str) -> list[str]:

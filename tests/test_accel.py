@@ -1,5 +1,7 @@
 """Compiled and eager learning are the same learning."""
 
+import logging
+import warnings
 from functools import partial
 
 import pytest
@@ -196,3 +198,20 @@ def test_without_a_compiler_auto_stays_eager_and_compile_is_refused(monkeypatch)
     check_accel("auto", "cpu")
     with pytest.raises(ConfigError, match=r"accel: needs a C\+\+ compiler"):
         check_accel("compile", "cpu")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_compiler_says_of_its_own_code_what_it_is_asked_for(monkeypatch, asked):
+    log = logging.getLogger("torch._inductor.ir")
+    monkeypatch.setattr(log, "level", logging.WARNING)
+    monkeypatch.setattr(log, "_cache", {})
+    monkeypatch.setenv("TORCH_LOGS", "+inductor" if asked else "")
+    compiler.hush.cache_clear()
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        compiler.hush()
+        warnings.warn("`isinstance(treespec, LeafSpec)` is deprecated", FutureWarning, stacklevel=1)
+        warnings.warn("something else", FutureWarning, stacklevel=1)
+    assert len(heard) == 1 + asked
+    assert log.level == (logging.WARNING if asked else logging.ERROR)
+    compiler.hush.cache_clear()

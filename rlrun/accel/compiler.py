@@ -90,11 +90,13 @@ def _compile(
 def hush() -> None:
     """Keep from the terminal what the compiler says of its own code, which no user can mend.
 
-    With `TORCH_LOGS` set it says what it is asked for.
+    That its trees are asked about in a way of the past, and which operations it leaves to PyTorch.
+    Whoever sets `TORCH_LOGS` hears all of it.
     """
+    if os.environ.get("TORCH_LOGS"):
+        return
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-    if not os.environ.get("TORCH_LOGS"):
-        logging.getLogger("torch._inductor.ir").setLevel(logging.ERROR)
+    logging.getLogger("torch._inductor.ir").setLevel(logging.ERROR)
 
 
 def _own(function: Any) -> FunctionType:

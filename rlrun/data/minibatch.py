@@ -19,7 +19,8 @@ def undivided(values: Mapping[str, Any], num_envs: int) -> list[Problem]:
     if rows % size == 0:
         return []
     reason = f"{size} does not divide num_envs * n_steps = {num_envs} * {steps} = {rows}"
-    fits = next(each for each in range(min(size, rows), 0, -1) if rows % each == 0)
+    whole = (each for each in range(1, rows + 1) if rows % each == 0)
+    fits = min(whole, key=lambda each: max(each / size, size / each))
     return [Problem("algo.batch_size", f"{reason}; {fits} does")]
 
 

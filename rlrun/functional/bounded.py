@@ -85,16 +85,17 @@ class Beta(NamedTuple):
 
     def log_prob(self, action: Tensor) -> Tensor:
         """Return the log-density of actions inside the bounds, `[...]`."""
-        unit = ((action - self.low) / (self.high - self.low)).clamp(1e-6, 1 - 1e-6)
-        each = (self.one - 1.0) * unit.log() + (self.other - 1.0) * (-unit).log1p()
-        return (each - self._log_beta() - (self.high - self.low).log()).sum(-1)
+        one, other, low, high = self._wide()
+        unit = ((action.double() - low) / (high - low)).clamp(1e-6, 1 - 1e-6)
+        each = (one - 1.0) * unit.log() + (other - 1.0) * (-unit).log1p()
+        return self._summed(each - _log_beta(one, other) - (high - low).log())
 
     def entropy(self) -> Tensor:
         """Return the entropy in nats, `[...]`."""
-        one, other, both = self._digammas()
-        each = (1.0 - self.one) * one + (1.0 - self.other) * other
-        each = each + (self.one + self.other - 2.0) * both
-        return (each + self._log_beta() + (self.high - self.low).log()).sum(-1)
+        one, other, low, high = self._wide()
+        each = (1.0 - one) * one.digamma() + (1.0 - other) * other.digamma()
+        each = each + (one + other - 2.0) * (one + other).digamma()
+        return self._summed(each + _log_beta(one, other) + (high - low).log())
 
     def evaluate(self, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probability and entropy."""
@@ -102,19 +103,25 @@ class Beta(NamedTuple):
 
     def kl(self, other: "Beta") -> Tensor:
         """Return KL(self || other), `[...]`; both have the same bounds."""
-        one, two, both = self._digammas()
-        gap, far = self.one - other.one, self.other - other.other
-        each = gap * one + far * two - (gap + far) * both
-        return (each + other._log_beta() - self._log_beta()).sum(-1)
+        (one, two, *_), (first, second, *_) = self._wide(), other._wide()
+        gap, far = one - first, two - second
+        each = gap * one.digamma() + far * two.digamma() - (gap + far) * (one + two).digamma()
+        return self._summed(each + _log_beta(first, second) - _log_beta(one, two))
 
-    def _log_beta(self) -> Tensor:
-        # differences of numbers that grow with the concentrations: float32 keeps no digit at 1e5
-        one, other = self.one.double(), self.other.double()
-        value = one.lgamma() + other.lgamma() - (one + other).lgamma()
-        return value.to(self.one.dtype)
+    def _wide(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the parameters in float64.
 
-    def _digammas(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.one.digamma(), self.other.digamma(), (self.one + self.other).digamma()
+        What is computed of them are differences of numbers that grow with the concentrations:
+        float32 keeps no digit of one at 1e5.
+        """
+        return self.one.double(), self.other.double(), self.low.double(), self.high.double()
+
+    def _summed(self, each: Tensor) -> Tensor:
+        return each.sum(-1).to(self.one.dtype)
 
     def _stretch(self, unit: Tensor) -> Tensor:
         return self.low + (self.high - self.low) * unit
+
+
+def _log_beta(one: Tensor, other: Tensor) -> Tensor:
+    return one.lgamma() + other.lgamma() - (one + other).lgamma()

@@ -39,7 +39,7 @@ def test_one_step_goes_towards_the_lambda_returns():
 
 def test_the_minibatches_must_divide_the_fragment():
     with pytest.raises(
-        ConfigError, match=r"batch_size: 7 does not divide .* = 2 \* 8 = 16; 4 does"
+        ConfigError, match=r"batch_size: 7 does not divide .* = 2 \* 8 = 16; 8 does"
     ):
         made(2, n_steps=8, batch_size=7)
 

@@ -238,7 +238,7 @@ def test_the_rewarded_action_becomes_likely():
 
 
 def test_what_it_cannot_be_built_with():
-    with pytest.raises(ConfigError, match=r"batch_size: 2 does not divide .* 1 \* 3 = 3; 1 does"):
+    with pytest.raises(ConfigError, match=r"batch_size: 2 does not divide .* 1 \* 3 = 3; 3 does"):
         build(batch_size=2)
     with pytest.raises(ConfigError, match=r"network\.shared: .*set network\.shared=false"):
         build(deep(BOX, shared=True))

@@ -58,14 +58,24 @@ def test_draws_of_a_beta_have_its_moments_and_stay_inside():
     assert (drawn <= HIGH).all()
 
 
-def test_the_density_of_a_narrow_beta_keeps_its_digits():
-    ours = Beta(*(torch.tensor([each]) for each in (2e5, 6e5, 0.0, 1.0)))
-    beta = math.lgamma(2e5) + math.lgamma(6e5) - math.lgamma(8e5)
-    expected = (2e5 - 1) * math.log(0.25) + (6e5 - 1) * math.log(0.75) - beta
+def test_a_narrow_beta_keeps_its_digits():
+    def narrow(*values):
+        return Beta(*(torch.tensor([each]) for each in (*values, 0.0, 1.0)))
+
+    ours, second = narrow(2e5, 6e5), narrow(2.1e5, 6e5)
+    # where it is narrow, a Beta(a, b) is a normal of variance m (1 - m) / (a + b + 1), m = 1 / 4
+    variance = 0.25 * 0.75 / 8e5
+    peak = -0.5 * math.log(2 * math.pi * variance)
     found = ours.log_prob(torch.tensor([0.25]))
     assert found.dtype == torch.float32
-    # what is left of the error is that of two products of 3e5, whose digits end at 0.03
-    assert found.item() == pytest.approx(expected, abs=0.1)
+    assert found.item() == pytest.approx(peak, abs=1e-3)
+    assert ours.entropy().item() == pytest.approx(0.5 - peak, abs=1e-3)
+    # and the divergence that of normals: means 2 / 8 and 2.1 / 8.1, deviations as 1 to s
+    mean = 2.1 / 8.1
+    ratio = variance / (mean * (1 - mean) / 8.1e5)
+    far = (mean - 0.25) ** 2 / (mean * (1 - mean) / 8.1e5)
+    expected = 0.5 * (ratio + far - 1 - math.log(ratio))
+    assert ours.kl(second).item() == pytest.approx(expected, rel=0.02)
 
 
 def test_the_bounds_themselves_have_a_finite_density():
