@@ -19,9 +19,11 @@ def undivided(values: Mapping[str, Any], num_envs: int) -> list[Problem]:
     if rows % size == 0:
         return []
     reason = f"{size} does not divide num_envs * n_steps = {num_envs} * {steps} = {rows}"
-    whole = (each for each in range(1, rows + 1) if rows % each == 0)
-    fits = min(whole, key=lambda each: max(each / size, size / each))
-    return [Problem("algo.batch_size", f"{reason}; {fits} does")]
+    # not further than this: someone may write a fragment that no machine could count through
+    near = range(max(size // 4, 1), min(4 * size, rows, 1_000_000) + 1)
+    whole = [each for each in near if rows % each == 0]
+    fits = min(whole, key=lambda each: max(each / size, size / each), default=None)
+    return [Problem("algo.batch_size", f"{reason}; {fits} does" if fits else reason)]
 
 
 def flat_rows(**columns: Seen) -> dict[str, Any]:
