@@ -185,7 +185,8 @@ class Listening:
             frames = getattr(game, "_frameskip", 1)
             call = Stepped(index, deepcopy(action), frames)
             told = self._write(call, lambda: step(action))
-            self._rewards += float(told[1]) * (not self._busy)
+            if not self._busy:
+                self._rewards += float(told[1])
             return told
 
         def heard_reset(**options: Any) -> Any:

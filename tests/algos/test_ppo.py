@@ -5,7 +5,6 @@ import torch
 
 from rlrun.algos.ppo import LOG_RATIO, PPO, PPOConfig
 from rlrun.config import ConfigError
-from rlrun.data.minibatch import undivided
 from rlrun.functional.schedules import Schedule
 from tests.algos.linear import (
     fragment,
@@ -176,10 +175,3 @@ def test_minibatches_must_fill_the_fragment():
     reason = r"algo.batch_size: 4 does not divide num_envs \* n_steps = 2 \* 3 = 6; 3 does"
     with pytest.raises(ConfigError, match=reason):
         build(num_envs=2, batch_size=4)
-
-
-def test_of_a_fragment_beyond_counting_no_batch_is_suggested():
-    (problem,) = undivided({"n_steps": 10**15 + 37, "batch_size": 10**9}, 1)
-    assert problem.message.endswith("= 1000000000000037")
-    (problem,) = undivided({"n_steps": 1021, "batch_size": 50}, 1)  # 1021 is prime
-    assert problem.message.endswith("= 1021")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rlrun.data.minibatch import flat_rows, minibatches
+from rlrun.data.minibatch import flat_rows, minibatches, undivided
 from rlrun.types import History
 
 
@@ -79,3 +79,10 @@ def test_histories_keep_their_order_and_their_carry():
         assert torch.equal(batch["obs"].carry[0], first * 10)
         assert batch["obs"].start.sum(0).tolist() == [int(n == 2) for n in first]
     assert len(minibatches(rows, 1)) == envs  # at least one whole history
+
+
+def test_of_a_fragment_beyond_counting_no_batch_is_suggested():
+    (problem,) = undivided({"n_steps": 10**15 + 37, "batch_size": 10**9}, 1)
+    assert problem.message.endswith("= 1000000000000037")
+    (problem,) = undivided({"n_steps": 1021, "batch_size": 50}, 1)  # 1021 is prime
+    assert problem.message.endswith("= 1021")
