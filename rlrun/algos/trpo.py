@@ -1,7 +1,9 @@
 """Trust region policy optimisation.
 
 Schulman et al. 2015, "Trust region policy optimization", arXiv:1502.05477, eq. 14 and appendix C;
-advantages by Schulman et al. 2016, eq. 16. docs/algorithms/trpo.md lists the details.
+advantages by Schulman et al. 2016, eq. 16; fragments used more than once as in Queeney et al. 2022,
+"Generalized policy improvement algorithms", arXiv:2206.13714. docs/algorithms/trpo.md lists the
+details.
 """
 
 from collections.abc import Mapping
@@ -16,9 +18,10 @@ from torch.nn.functional import mse_loss
 from rlrun.algos.base import Algorithm, Setting
 from rlrun.config import Problem, option
 from rlrun.data.minibatch import flat_rows, minibatches, undivided
+from rlrun.data.recent import Recent
 from rlrun.functional.distributions import frozen
 from rlrun.functional.losses import normalize
-from rlrun.functional.returns import explained_variance, generalized_advantage
+from rlrun.functional.returns import explained_variance, v_trace_advantage
 from rlrun.functional.schedules import Schedule
 from rlrun.functional.trust_region import surrogate
 from rlrun.nets.actor_critic import ActorCritic, PolicyConfig
@@ -32,6 +35,7 @@ class TRPOConfig:
     """Options of `algo=trpo`."""
 
     n_steps: int = option("steps per environment between updates", at_least=1)
+    n_fragments: int = option("newest fragments an update learns from, 1: each once", at_least=1)
     batch_size: int = option("rows of a minibatch of the value function", at_least=1)
     gamma: float = option("discount", at_least=0, at_most=1)
     gae_lambda: float = option("bias against variance of the advantage", at_least=0, at_most=1)
@@ -87,6 +91,7 @@ class TRPO(Algorithm):
             shrinking_factor=config.line_search_shrinking_factor,
             max_iter=config.line_search_max_iter,
         )
+        self.recent = Recent(config.n_fragments, setting.spec.obs_space, setting.device)
         self.anneal(0.0)
 
     def anneal(self, progress: float) -> None:
@@ -104,14 +109,17 @@ class TRPO(Algorithm):
 
     def update(self, fragment: Fragment) -> Metrics:
         """Move the policy once, then fit the value in shuffled minibatches."""
-        advantage, value = self._advantage(fragment)
-        target = advantage + value
+        joined = self.recent.join(self._judged(fragment))
+        before = self._remember(flat_rows(obs=joined.obs, action=joined.action))
+        ratio = (before["old_log_prob"].view_as(joined.reward) - joined.extra["log_prob"]).exp()
+        weight = ratio.clamp(max=1.0)
+        advantage, value = self._advantage(joined, weight)
+        target = weight * advantage + value
         if self.config.normalize_advantage:
             advantage = normalize(advantage)
-        rows = flat_rows(obs=fragment.obs, action=fragment.action, advantage=advantage)
-        before = self._remember(rows)
-        moved = self.actor.step(self.surrogate, before, self._sample(rows, before))
-        fitted = self._fit_value(flat_rows(obs=fragment.obs, target=target))
+        before["advantage"] = (weight * advantage).flatten()
+        moved = self.actor.step(self.surrogate, before, self._sample(before))
+        fitted = self._fit_value(flat_rows(obs=joined.obs, target=target))
         self.policy.absorb(fragment.obs)
         return {
             **fitted,
@@ -135,8 +143,8 @@ class TRPO(Algorithm):
         return loss, {"train/value_loss": loss.detach()}
 
     def parts(self) -> dict[str, Stateful]:
-        """Return the policy bundle and the optimizer of the value."""
-        return {"policy": self.policy, "optimizer": self.critic}
+        """Return the policy bundle, the optimizer of the value, and the fragments kept."""
+        return {"policy": self.policy, "optimizer": self.critic, "recent": self.recent}
 
     def _fit_value(self, rows: Mapping[str, Obs]) -> dict[str, Tensor]:
         history = [
@@ -147,15 +155,24 @@ class TRPO(Algorithm):
         return mean_metrics(history)
 
     @torch.no_grad()
-    def _advantage(self, fragment: Fragment) -> tuple[Tensor, Tensor]:
+    def _judged(self, fragment: Fragment) -> Fragment:
+        """Return a fragment with scaled rewards, and how likely its actions were when taken."""
+        rows = flat_rows(obs=fragment.obs, action=fragment.action)
+        log_prob = self._remember(rows)["old_log_prob"].view_as(fragment.reward)
+        reward = self.policy.scale_reward(fragment.reward, fragment.done)
+        return fragment._replace(reward=reward, extra={"log_prob": log_prob})
+
+    @torch.no_grad()
+    def _advantage(self, fragment: Fragment, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the advantage and the value it was measured against, both `[T, N]`."""
         value, next_value = self.policy.values(fragment)
-        advantage = generalized_advantage(
-            self.policy.scale_reward(fragment.reward, fragment.done),
+        advantage = v_trace_advantage(
+            fragment.reward,
             value,
             next_value,
             fragment.terminated,
             fragment.truncated,
+            weight,
             self.config.gamma,
             self.config.gae_lambda,
         )
@@ -167,12 +184,13 @@ class TRPO(Algorithm):
         old = frozen(self.policy.distribution(rows["obs"]))
         return {**rows, "old": old, "old_log_prob": old.log_prob(rows["action"])}
 
-    def _sample(self, rows: Mapping[str, Obs], before: dict[str, Any]) -> dict[str, Any]:
+    def _sample(self, before: dict[str, Any]) -> dict[str, Any]:
         """Return the rows to measure curvature on: all, or a random share of them."""
         factor, count = self.config.sub_sampling_factor, len(before["advantage"])
         if factor == 1:
             return before
         chosen = torch.randperm(count, device=self.device)[: max(count // factor, 1)]
+        names = ("obs", "action", "advantage")
         return self._remember(
-            {name: map_obs(lambda leaf: leaf[chosen], column) for name, column in rows.items()}
+            {name: map_obs(lambda leaf: leaf[chosen], before[name]) for name in names}
         )

@@ -23,8 +23,11 @@ class PolicyConfig:
 
     normalize_observation: bool = option("scale observations by running statistics")
     normalize_reward: bool = option("scale rewards by the running deviation of the return")
-    action_distribution: Literal["gaussian", "squashed_gaussian", "beta", "gsde"] = option(
-        "for Box actions: clipped normal, normal through tanh, Beta, state-dependent exploration"
+    action_distribution: Literal[
+        "gaussian", "conditioned_gaussian", "squashed_gaussian", "beta", "gsde"
+    ] = option(
+        "for Box actions: clipped normal, one whose deviation depends on the state, normal through "
+        "tanh, Beta, state-dependent exploration"
     )
     log_std_init: float = option("logarithm of the first standard deviation, for Box actions")
     sde_sample_freq: int = option("steps between fresh gSDE noise", at_least=1)

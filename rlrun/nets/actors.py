@@ -13,19 +13,17 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from rlrun.config import option
-from rlrun.functional.distributions import Categorical, Gaussian
+from rlrun.functional.distributions import Categorical
 from rlrun.functional.noise import ornstein_uhlenbeck, perturbed
 from rlrun.functional.soft import categorical_expectation, squashed_normal
 from rlrun.nets.action_bounds import ActionBounds, action_size
 from rlrun.nets.critics import ChoiceCritics
-from rlrun.nets.heads import POLICY_GAIN, ActionHead, StateDependentHead
+from rlrun.nets.heads import POLICY_GAIN, ActionHead, SpreadHead, StateDependentHead
 from rlrun.nets.layers import orthogonal
 from rlrun.nets.torso import Network
 from rlrun.nets.tracing import traced
 from rlrun.nets.warming import WarmingPolicy
 from rlrun.types import Carry, Decision, EnvSpec, Obs, leaves
-
-LOG_STD_RANGE = (-20.0, 2.0)  # Haarnoja et al.'s code: wide enough to be met by mistakes only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,18 +138,6 @@ class DeterministicActor(BoxActor):
     def _wander(self, state: Tensor, draw: Tensor) -> Tensor:
         noise = self.noise
         return ornstein_uhlenbeck(state, draw, noise.noise_theta, noise.noise_std, noise.noise_dt)
-
-
-class SpreadHead(ActionHead):
-    """A normal distribution whose mean and deviation both depend on the state."""
-
-    def __init__(self, features: int, size: int) -> None:
-        super().__init__(features, 2 * size)
-
-    def forward(self, features: Tensor) -> Gaussian:
-        """Return the distribution for features `[..., F]`."""
-        mean, log_std = self.outputs(features).chunk(2, -1)
-        return Gaussian(mean, log_std.clamp(*LOG_STD_RANGE))
 
 
 class SquashedActor(BoxActor):

@@ -26,6 +26,7 @@ from rlrun.nets.layers import orthogonal
 from rlrun.types import Carry
 
 POLICY_GAIN = 0.01  # near-uniform first actions (Andrychowicz et al. 2021, section 3.2)
+LOG_STD_RANGE = (-20.0, 2.0)  # Haarnoja et al.'s code: wide enough to be met by mistakes only
 
 
 class ActionHead(nn.Module):
@@ -92,6 +93,20 @@ class GaussianHead(ActionHead):
     def forward(self, features: Tensor) -> Gaussian:
         """Return the distribution for features `[..., F]`."""
         return Gaussian(self.outputs(features), self.log_std)
+
+
+class SpreadHead(ActionHead):
+    """For Box: a mean and a standard deviation that both depend on the state."""
+
+    def __init__(self, features: int, size: int, log_std_init: float = 0.0) -> None:
+        super().__init__(features, 2 * size)
+        with torch.no_grad():
+            self.linear.bias[size:] = log_std_init
+
+    def forward(self, features: Tensor) -> Gaussian:
+        """Return the distribution for features `[..., F]`."""
+        mean, log_std = self.outputs(features).chunk(2, -1)
+        return Gaussian(mean, log_std.clamp(*LOG_STD_RANGE))
 
 
 class SquashedGaussianHead(GaussianHead):
@@ -181,6 +196,8 @@ def action_head(
         raise ConfigError(Problem("env", f"action space {space} is not supported"))
     if distribution == "gsde":
         return StateDependentHead(features, math.prod(space.shape), log_std_init, sde_sample_freq)
+    if distribution == "conditioned_gaussian":
+        return SpreadHead(features, math.prod(space.shape), log_std_init)
     if distribution in ("squashed_gaussian", "beta"):
         _require_bounds(space)
         if distribution == "beta":

@@ -36,6 +36,7 @@ POLICIES = {
     "multidiscrete": (spaces.MultiDiscrete([2, 3]), "gaussian"),
     "multibinary": (spaces.MultiBinary(2), "gaussian"),
     "gaussian": (BOX, "gaussian"),
+    "conditioned": (BOX, "conditioned_gaussian"),
     "squashed": (BOX, "squashed_gaussian"),
     "beta": (BOX, "beta"),
     "gsde": (BOX, "gsde"),
@@ -44,7 +45,7 @@ POLICIES = {
 
 def build(place=None, policy=None, **changes) -> TRPO:
     options = {
-        **{"n_steps": 3, "batch_size": 3, "gamma": 0.5, "gae_lambda": 0.5},
+        **{"n_steps": 3, "n_fragments": 1, "batch_size": 3, "gamma": 0.5, "gae_lambda": 0.5},
         **{"target_kl": rate(0.01), "cg_max_steps": 20, "cg_damping": 0.1},
         **{"line_search_shrinking_factor": 0.5, "line_search_max_iter": 10},
         **{"n_critic_updates": 1, "learning_rate": rate(0.01)},
@@ -202,6 +203,58 @@ def test_the_policy_step_leaves_the_value_alone():
     same = [torch.equal(p, b) for p, b in zip((*actor, *critic), before, strict=True)]
     assert same == [False] * len(actor) + [True] * len(critic)
     assert len(actor) + len(critic) == len(list(algorithm.policy.parameters()))
+
+
+def test_an_update_learns_from_the_fragments_before_with_what_they_are_worth_now():
+    torch.manual_seed(0)
+    algorithm = build(deep(BOX), n_steps=16, batch_size=64, n_fragments=3)
+    parts = [acted(algorithm)]
+    then = [algorithm.policy.distribution(parts[0].obs).log_prob(parts[0].action).detach()]
+    algorithm.update(parts[0])
+    parts.append(acted(algorithm))
+    then.append(algorithm.policy.distribution(parts[1].obs).log_prob(parts[1].action).detach())
+    seen, fitted = [], []
+    surrogate, value_loss = algorithm.surrogate, algorithm.value_loss
+    algorithm.surrogate = lambda batch: seen.append(batch) or surrogate(batch)
+    algorithm.value_loss = lambda batch: fitted.append(batch) or value_loss(batch)
+    value = [algorithm.policy.value(part.obs).detach() for part in parts]
+    now = algorithm.policy.distribution(parts[0].obs).log_prob(parts[0].action).detach()
+    algorithm.update(parts[1])
+
+    ratio = (now - then[0]).exp()
+    assert ratio.min() < 0.9  # the first update moved the policy
+    assert ratio.max() > 1.1
+    # every step ends its episode, so that an advantage is a reward less a value
+    older = ratio.clamp(max=1.0) * (parts[0].reward - value[0])
+    newer = parts[1].reward - value[1]
+    expected = torch.cat([newer, older], 1).flatten()
+    assert torch.allclose(seen[0]["advantage"], expected, atol=1e-6)
+    assert torch.allclose(seen[0]["old_log_prob"], torch.cat([then[1], now], 1).flatten())
+    assert sum(len(batch["target"]) for batch in fitted) == 128
+    targets = torch.cat([batch["target"] for batch in fitted]).sort().values
+    wanted = (expected + torch.cat([value[1], value[0]], 1).flatten()).sort().values
+    assert torch.allclose(targets, wanted, atol=1e-6)
+
+
+def test_a_checkpoint_holds_the_fragments_that_are_used_again():
+    def built():
+        return build(deep(BOX), n_steps=16, batch_size=64, n_fragments=2)
+
+    torch.manual_seed(0)
+    first, second, fresh = built(), built(), built()
+    first.update(acted(first))
+    for name, part in first.parts().items():
+        second.parts()[name].load_state_dict(part.state_dict())
+    second.actor.target_kl = first.actor.target_kl
+    fresh.policy.load_state_dict(first.policy.state_dict())
+    part = acted(first)
+    moved = []
+    for algorithm in (first, second, fresh):
+        torch.manual_seed(1)
+        algorithm.update(part)
+        moved.append(algorithm.actor.flat.clone())
+    assert torch.equal(moved[0], moved[1])
+    assert not torch.allclose(moved[0], moved[2])
 
 
 def test_curvature_may_be_measured_on_a_share_of_the_rows():

@@ -9,6 +9,7 @@ from rlrun.functional.returns import (
     explained_variance,
     generalized_advantage,
     same_shape,
+    v_trace_advantage,
 )
 
 
@@ -70,6 +71,37 @@ def test_advantage_refuses_shapes_that_would_broadcast(wrong):
     tensors[wrong] = tensors[wrong].squeeze(1)
     with pytest.raises(ValueError, match="shapes differ"):
         generalized_advantage(*tensors, 0.5, 0.5)
+
+
+def traced(weight: Tensor, terminated=TERMINATED, truncated=TRUNCATED) -> list[float]:
+    result = v_trace_advantage(REWARD, VALUE, NEXT_VALUE, terminated, truncated, weight, 0.5, 0.5)
+    assert result.shape == (3, 1)
+    return result.flatten().tolist()
+
+
+def test_v_traces_advantage_by_hand():
+    # delta = 1, 1, 7/4 as above; a step's own weight does not matter, that of the next one does
+    assert traced(column(0.25, 1, 0.5)) == [1.25, 1.0, 1.75]
+    assert traced(column(1, 0.5, 1)) == [1 + 1 / 8, 1.0, 1.75]
+    # nothing comes over an episode's end, and all of it where none is
+    assert traced(column(1, 1, 0.5), truncated=flags(0, 0, 0)) == [
+        1 + (1 + 0.875 / 4) / 4,
+        1 + 0.875 / 4,
+        1.75,
+    ]
+
+
+def test_v_traces_advantage_for_the_policy_that_acted_is_the_usual_one():
+    assert traced(column(1, 1, 1)) == advantage(TERMINATED, TRUNCATED)
+    long = [torch.randn(3 * DOUBLING, 2) for _ in range(3)]
+    ends = [torch.rand(3 * DOUBLING, 2) < 0.1 for _ in range(2)]
+    usual = generalized_advantage(*long, *ends, 0.9, 0.8)
+    assert torch.equal(v_trace_advantage(*long, *ends, torch.ones_like(usual), 0.9, 0.8), usual)
+
+
+def test_v_traces_advantage_refuses_shapes_that_would_broadcast():
+    with pytest.raises(ValueError, match="shapes differ"):
+        traced(torch.ones(3))
 
 
 def test_discounted_return_reaches_to_the_fragments_end_and_bootstraps_there():

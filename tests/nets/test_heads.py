@@ -36,6 +36,8 @@ CASES = [
     (BOX, "gaussian", Gaussian, (2,)),
     (UNBOUNDED, "gaussian", Gaussian, (2,)),
     (spaces.Box(-1, 1, (2, 3)), "gaussian", Gaussian, (6,)),
+    (BOX, "conditioned_gaussian", Gaussian, (2,)),
+    (UNBOUNDED, "conditioned_gaussian", Gaussian, (2,)),
     (BOX, "squashed_gaussian", SquashedGaussian, (2,)),
     (BOX, "beta", Beta, (2,)),
     (BOX, "gsde", Gaussian, (2,)),
@@ -86,6 +88,17 @@ def test_the_gaussians_deviation_is_a_parameter_apart_from_the_state():
     assert built.log_std.tolist() == pytest.approx([-0.7, -0.7])
     assert built.log_std.requires_grad
     assert built(torch.randn(5, 6)).log_std is built.log_std
+
+
+def test_a_conditioned_gaussians_deviation_depends_on_the_state():
+    built, features = head(BOX, "conditioned_gaussian", log_std_init=-0.7), torch.randn(50, 6)
+    assert (built(features).log_std + 0.7).abs().max() < 0.1  # nearly the same at first
+    with torch.no_grad():
+        built.linear.weight[2:] = torch.eye(6)[:2]
+    assert torch.allclose(built(features).log_std, features[:, :2] - 0.7)
+    # a mistake's deviation is neither 0 nor without end
+    assert built(torch.full((1, 6), 1e9)).log_std.tolist() == [[2.0, 2.0]]
+    assert built(torch.full((1, 6), -1e9)).log_std.tolist() == [[-20.0, -20.0]]
 
 
 def test_squashed_actions_fill_the_asymmetric_bounds():

@@ -1,0 +1,79 @@
+"""The newest fragments, for algorithms that learn from each of them more than once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from gymnasium import Space, spaces
+
+from rlrun.data.store import numbered, unnumbered
+from rlrun.types import Fragment, Obs, map_obs
+
+COLUMNS = ("action", "reward", "terminated", "truncated")
+
+
+class Recent:
+    """Joins each fragment to the `count - 1` before it, along the axis of the environments.
+
+    Its `extra` columns go with it, such as the log-probability that an action had when it was
+    taken, which the policy can no longer tell. What networks with memory carry is left out.
+    """
+
+    def __init__(self, count: int, obs_space: Space[Any], device: torch.device) -> None:
+        self._count, self._device = count, device
+        self._keys = list(obs_space.spaces) if isinstance(obs_space, spaces.Dict) else []
+        self._kept: list[Fragment] = []
+
+    def join(self, fragment: Fragment) -> Fragment:
+        """Return a fragment and those before it as one, `[T, N * k, ...]`, the newest first."""
+        every = [fragment, *self._kept]
+        if self._count > 1:
+            self._kept = [_copied(fragment), *self._kept][: self._count - 1]
+        return _joined(every) if len(every) > 1 else fragment
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept, by age."""
+        return {
+            str(age): {
+                **{name: getattr(fragment, name) for name in COLUMNS},
+                "obs": numbered(fragment.obs),
+                "next_obs": numbered(fragment.next_obs),
+                "extra": dict(fragment.extra),
+            }
+            for age, fragment in enumerate(self._kept)
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take it back; of more fragments than are kept here, the newest."""
+        ages = range(min(len(state), self._count - 1))
+        self._kept = [self._loaded(state[str(age)]) for age in ages]
+
+    def _loaded(self, columns: Mapping[str, Any]) -> Fragment:
+        def placed(leaf: Any) -> Any:
+            return leaf.to(self._device)
+
+        seen = {
+            name: map_obs(placed, unnumbered(columns[name], self._keys))
+            for name in ("obs", "next_obs")
+        }
+        extra = {name: placed(column) for name, column in columns["extra"].items()}
+        return Fragment(**seen, **{n: placed(columns[n]) for n in COLUMNS}, carry=(), extra=extra)
+
+
+def _copied(fragment: Fragment) -> Fragment:
+    obs: Obs = map_obs(torch.clone, fragment.obs)
+    next_obs: Obs = map_obs(torch.clone, fragment.next_obs)
+    columns = {name: getattr(fragment, name).clone() for name in COLUMNS}
+    extra = {name: column.clone() for name, column in fragment.extra.items()}
+    return Fragment(**columns, obs=obs, next_obs=next_obs, carry=(), extra=extra)
+
+
+def _joined(every: list[Fragment]) -> Fragment:
+    def beside(*leaf: Any) -> Any:
+        return torch.cat(leaf, 1)
+
+    obs: Obs = map_obs(beside, *(each.obs for each in every))
+    next_obs: Obs = map_obs(beside, *(each.next_obs for each in every))
+    columns = {name: beside(*(getattr(each, name) for each in every)) for name in COLUMNS}
+    extra = {name: beside(*(each.extra[name] for each in every)) for name in every[0].extra}
+    return Fragment(**columns, obs=obs, next_obs=next_obs, carry=(), extra=extra)
