@@ -73,7 +73,7 @@ def test_an_image_on_a_network_for_vectors(key):
     assert list(doubts(recipe(*PPO, "network=nature_cnn"), seeing(space))) == []
 
 
-@pytest.mark.parametrize("kind", ["beta", "squashed_gaussian", "gsde"])
+@pytest.mark.parametrize("kind", ["beta", "conditioned_gaussian", "squashed_gaussian", "gsde"])
 def test_a_distribution_for_actions_that_are_none(kind):
     seen, words = spaces.Box(0, 1, (4,)), (*PPO, f"algo.policy.action_distribution={kind}")
     (doubt,) = doubts(recipe(*words), seeing(seen))

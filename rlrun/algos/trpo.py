@@ -117,7 +117,7 @@ class TRPO(Algorithm):
         target = weight * advantage + value
         if self.config.normalize_advantage:
             advantage = normalize(advantage)
-        before["advantage"] = (weight * advantage).flatten()
+        before["advantage"] = (ratio * advantage).flatten()
         moved = self.actor.step(self.surrogate, before, self._sample(before))
         fitted = self._fit_value(flat_rows(obs=joined.obs, target=target))
         self.policy.absorb(fragment.obs)

@@ -225,15 +225,14 @@ def test_an_update_learns_from_the_fragments_before_with_what_they_are_worth_now
     assert ratio.min() < 0.9  # the first update moved the policy
     assert ratio.max() > 1.1
     # every step ends its episode, so that an advantage is a reward less a value
-    older = ratio.clamp(max=1.0) * (parts[0].reward - value[0])
-    newer = parts[1].reward - value[1]
-    expected = torch.cat([newer, older], 1).flatten()
+    newer, older = parts[1].reward - value[1], parts[0].reward - value[0]
+    expected = torch.cat([newer, ratio * older], 1).flatten()
     assert torch.allclose(seen[0]["advantage"], expected, atol=1e-6)
     assert torch.allclose(seen[0]["old_log_prob"], torch.cat([then[1], now], 1).flatten())
     assert sum(len(batch["target"]) for batch in fitted) == 128
     targets = torch.cat([batch["target"] for batch in fitted]).sort().values
-    wanted = (expected + torch.cat([value[1], value[0]], 1).flatten()).sort().values
-    assert torch.allclose(targets, wanted, atol=1e-6)
+    wanted = torch.cat([parts[1].reward, ratio.clamp(max=1.0) * older + value[0]], 1)
+    assert torch.allclose(targets, wanted.flatten().sort().values, atol=1e-6)
 
 
 def test_a_checkpoint_holds_the_fragments_that_are_used_again():
