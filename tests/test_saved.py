@@ -19,7 +19,8 @@ def older(values):
 
 
 @pytest.mark.parametrize(
-    "words", [("algo=ppo",), ("algo=dqn",), ("algo=dqn", "network=gru"), ("algo=sac",)]
+    "words",
+    [("algo=ppo",), ("algo=trpo",), ("algo=dqn",), ("algo=dqn", "network=gru"), ("algo=sac",)],
 )
 def test_an_older_run_is_what_it_was(words):
     made = recipe(*words, "env=CartPole-v1", "preset=none").plain()

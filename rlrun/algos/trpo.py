@@ -21,7 +21,11 @@ from rlrun.data.minibatch import flat_rows, minibatches, undivided
 from rlrun.data.recent import Recent
 from rlrun.functional.distributions import frozen
 from rlrun.functional.losses import normalize
-from rlrun.functional.returns import explained_variance, v_trace_advantage
+from rlrun.functional.returns import (
+    explained_variance,
+    temporal_difference,
+    v_trace_advantage,
+)
 from rlrun.functional.schedules import Schedule
 from rlrun.functional.trust_region import surrogate
 from rlrun.nets.actor_critic import ActorCritic, PolicyConfig
@@ -44,9 +48,9 @@ class TRPOConfig:
     cg_damping: float = option("added to the diagonal of the Fisher matrix", at_least=0)
     line_search_shrinking_factor: float = option("what a refused step is cut by", above=0, below=1)
     line_search_max_iter: int = option("most steps tried before none is taken", at_least=1)
-    n_critic_updates: int = option("passes of the value function over a fragment", at_least=1)
+    n_critic_updates: int = option("passes of the value function over the rows", at_least=1)
     learning_rate: Schedule = option("step size of Adam for the value", at_least=0, at_most=1)
-    normalize_advantage: bool = option("give each fragment mean 0 and deviation 1")
+    normalize_advantage: bool = option("give an update's rows mean 0 and deviation 1")
     sub_sampling_factor: int = option("measure curvature on one row in this many", at_least=1)
     policy: PolicyConfig = option("the policy bundle")
 
@@ -91,7 +95,7 @@ class TRPO(Algorithm):
             shrinking_factor=config.line_search_shrinking_factor,
             max_iter=config.line_search_max_iter,
         )
-        self.recent = Recent(config.n_fragments, setting.spec.obs_space, setting.device)
+        self.recent = Recent(config.n_fragments, setting.spec, setting.device)
         self.anneal(0.0)
 
     def anneal(self, progress: float) -> None:
@@ -166,16 +170,10 @@ class TRPO(Algorithm):
     def _advantage(self, fragment: Fragment, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the advantage and the value it was measured against, both `[T, N]`."""
         value, next_value = self.policy.values(fragment)
-        advantage = v_trace_advantage(
-            fragment.reward,
-            value,
-            next_value,
-            fragment.terminated,
-            fragment.truncated,
-            weight,
-            self.config.gamma,
-            self.config.gae_lambda,
-        )
+        gamma, gae_lambda = self.config.gamma, self.config.gae_lambda
+        seen = (fragment.reward, value, next_value, fragment.terminated)
+        delta = temporal_difference(*seen, gamma)
+        advantage = v_trace_advantage(delta, fragment.done, weight, gamma, gae_lambda)
         return advantage, value
 
     @torch.no_grad()

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from gymnasium import Space, spaces
+from gymnasium import spaces
 
+from rlrun.data.capacity import bytes_of
 from rlrun.data.store import numbered, unnumbered
-from rlrun.types import Fragment, Obs, map_obs
+from rlrun.types import EnvSpec, Fragment, Obs, map_obs
 
 COLUMNS = ("action", "reward", "terminated", "truncated")
 
@@ -19,9 +20,10 @@ class Recent:
     taken, which the policy can no longer tell. What networks with memory carry is left out.
     """
 
-    def __init__(self, count: int, obs_space: Space[Any], device: torch.device) -> None:
-        self._count, self._device = count, device
-        self._keys = list(obs_space.spaces) if isinstance(obs_space, spaces.Dict) else []
+    def __init__(self, count: int, spec: EnvSpec, device: torch.device) -> None:
+        self._count, self._spec, self._device = count, spec, device
+        space = spec.obs_space
+        self._keys = list(space.spaces) if isinstance(space, spaces.Dict) else []
         self._kept: list[Fragment] = []
 
     def join(self, fragment: Fragment) -> Fragment:
@@ -30,6 +32,12 @@ class Recent:
         if self._count > 1:
             self._kept = [_copied(fragment), *self._kept][: self._count - 1]
         return _joined(every) if len(every) > 1 else fragment
+
+    def full_bytes(self, steps: int) -> int:
+        """Return the bytes of all that is kept, of fragments of `steps` with one extra column."""
+        spec = self._spec
+        each = 2 * bytes_of(spec.obs_space) + bytes_of(spec.action_space) + 4 + 2 + 4
+        return (self._count - 1) * steps * spec.num_envs * each
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is kept, by age."""

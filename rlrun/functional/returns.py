@@ -29,34 +29,37 @@ def generalized_advantage(
     Source: Schulman et al. 2016, "High-dimensional continuous control using GAE", eq. 11-16.
     """
     same_shape(reward, value, next_value, terminated, truncated)
-    delta = reward + gamma * next_value * ~terminated - value
+    delta = temporal_difference(reward, value, next_value, terminated, gamma)
     return decayed_sum(delta, gamma * gae_lambda * ~(terminated | truncated))
 
 
-def v_trace_advantage(
-    reward: Tensor,
-    value: Tensor,
-    next_value: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    weight: Tensor,
-    gamma: float,
-    gae_lambda: float,
+def temporal_difference(
+    reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, gamma: float
 ) -> Tensor:
-    """Return the advantages of actions that another policy took, `[T, N]`.
+    """Return delta_t = r_t + gamma (1 - terminated_t) V(s'_t) - V(s_t), `[T, N]` as its arguments.
 
-    A_t = delta_t + gamma lambda (1 - done_t) w_{t+1} A_{t+1} with delta_t as in
-    `generalized_advantage`, which this is where the weights are 1. V-trace's target of the value
-    is V(s_t) + w_t A_t.
-
-    `weight` is w = min(1, pi(a_t | s_t) / mu(a_t | s_t)), of the policy to be valued over the one
-    that acted. All arguments are `[T, N]`.
-    Source: Espeholt et al. 2018, "IMPALA", arXiv:1802.01561, eq. 1, remark 2 and section 4.2.
+    Source: Sutton & Barto 2018, eq. 6.5.
     """
-    same_shape(reward, value, next_value, terminated, truncated, weight)
-    delta = reward + gamma * next_value * ~terminated - value
+    same_shape(reward, value, next_value, terminated)
+    return reward + gamma * next_value * ~terminated - value
+
+
+def v_trace_advantage(
+    delta: Tensor, done: Tensor, weight: Tensor, gamma: float, gae_lambda: float
+) -> Tensor:
+    """Return the advantages of actions that another policy took, `[T, N]` as its arguments.
+
+    A_t = delta_t + gamma lambda (1 - done_t) w_{t+1} A_{t+1}, which is `generalized_advantage`
+    where the weights are 1. V-trace's target of the value is V(s_t) + w_t A_t.
+
+    `delta` are temporal differences. `weight` is w = min(1, pi(a_t | s_t) / mu(a_t | s_t)), of the
+    policy to be valued over the one that acted.
+    Source: Espeholt et al. 2018, "IMPALA", arXiv:1802.01561, eq. 1 and remark 2; with lambda 1
+    it is the advantage of section 4.2.
+    """
+    same_shape(delta, done, weight)
     following = torch.cat([weight[1:], torch.ones_like(weight[:1])])
-    return decayed_sum(delta, gamma * gae_lambda * ~(terminated | truncated) * following)
+    return decayed_sum(delta, gamma * gae_lambda * ~done * following)
 
 
 def discounted_return(reward: Tensor, done: Tensor, gamma: float, bootstrap: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from rlrun.build import Parts
 from rlrun.data.capacity import bytes_for
 from rlrun.data.experience import Experience
 from rlrun.data.memory import free_memory
+from rlrun.data.recent import Recent
 from rlrun.envs.batched.base import BatchedEnv
 from rlrun.nets.learner import Learner
 from rlrun.schema import Recipe
@@ -75,6 +76,9 @@ def memory_of(recipe: Recipe, algorithm: Algorithm) -> Memory:
         replay = bytes_for(capacity, algorithm.spec, prioritized)
         stored = max(min(capacity, run.total_timesteps), run.num_envs)
         filled = bytes_for(stored, algorithm.spec, prioritized)
+    recent = parts.get("recent")
+    if isinstance(recent, Recent):
+        filled += recent.full_bytes(algorithm.horizon)
     others = [part.state_dict() for part in parts.values() if part is not experience]
     checkpoint = sum(bytes_in(state) for state in others) + filled
     kept = min(plan_of(recipe, algorithm).checkpoints, run.keep_checkpoints + 1)  # and the best

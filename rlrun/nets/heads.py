@@ -197,6 +197,10 @@ def action_head(
     if distribution == "gsde":
         return StateDependentHead(features, math.prod(space.shape), log_std_init, sde_sample_freq)
     if distribution == "conditioned_gaussian":
+        low, high = LOG_STD_RANGE
+        if not low < log_std_init < high:
+            reason = f"{log_std_init} is not between {low} and {high}, and would never change"
+            raise ConfigError(Problem("algo.policy.log_std_init", reason))
         return SpreadHead(features, math.prod(space.shape), log_std_init)
     if distribution in ("squashed_gaussian", "beta"):
         _require_bounds(space)

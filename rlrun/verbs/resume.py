@@ -8,8 +8,8 @@ from rlrun.config import ConfigError, Problem
 HELP = """usage: rlrun resume RUN
 
 Continue a run from its newest checkpoint, in the same folder and with the same configuration:
-counters, schedules, optimizer, normalisers and random numbers go on where they were; environments
-start new episodes. A run that has finished says so.
+counters, schedules, optimizer, normalisers, memories and random numbers go on where they were;
+environments start new episodes. A run that has finished says so.
 
 example:
   rlrun resume runs/ppo/CartPole-v1/2026-01-31_12-00-00_s0_a1b2c3"""

@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import numpy as np
@@ -6,19 +5,17 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from rlrun.algos.trpo import TRPO, TRPOConfig
+from rlrun.algos.trpo import TRPO
 from rlrun.config import ConfigError
 from rlrun.functional.distributions import frozen
 from rlrun.functional.schedules import Schedule
-from rlrun.types import Fragment
 from tests.algos.linear import (
     fragment,
     policy_config,
     rate,
-    setting,
     uniform_actions_and_identity_value,
 )
-from tests.nets.networks import mlp
+from tests.algos.trust_region import BOX, acted, build, deep
 
 HAND = fragment(
     obs=[0.5, 1.0, 0.25],
@@ -30,7 +27,6 @@ HAND = fragment(
 )
 """Values equal observations; with gamma = lambda = 1/2 the advantages are 1.25, 1 and 1.75."""
 
-BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
 POLICIES = {
     "discrete": (spaces.Discrete(3), "gaussian"),
     "multidiscrete": (spaces.MultiDiscrete([2, 3]), "gaussian"),
@@ -43,44 +39,10 @@ POLICIES = {
 }
 
 
-def build(place=None, policy=None, **changes) -> TRPO:
-    options = {
-        **{"n_steps": 3, "n_fragments": 1, "batch_size": 3, "gamma": 0.5, "gae_lambda": 0.5},
-        **{"target_kl": rate(0.01), "cg_max_steps": 20, "cg_damping": 0.1},
-        **{"line_search_shrinking_factor": 0.5, "line_search_max_iter": 10},
-        **{"n_critic_updates": 1, "learning_rate": rate(0.01)},
-        **{"normalize_advantage": False, "sub_sampling_factor": 1},
-        "policy": policy or policy_config(),
-    }
-    return TRPO(TRPOConfig(**{**options, **changes}), place or setting())
-
-
 def by_hand(**changes) -> TRPO:
     algorithm = build(**changes)
     uniform_actions_and_identity_value(algorithm.policy)
     return algorithm
-
-
-def deep(action_space, hidden=(8,), **changes):
-    """Return the setting of small networks with a given action space and four environments."""
-    plain = setting(num_envs=4)
-    spec = dataclasses.replace(plain.spec, action_space=action_space)
-    return dataclasses.replace(plain, spec=spec, network=mlp(*hidden, **changes))
-
-
-def acted(algorithm, steps=16) -> Fragment:
-    """Return random rows with the algorithm's own actions, and rewards that favour some."""
-    obs = torch.randn(steps, 4, 1)
-    carry, actions = algorithm.initial_carry(4), []
-    for row in obs:
-        with torch.no_grad():
-            decision = algorithm.act(row, carry, explore=True)
-        carry = decision.carry
-        actions.append(decision.action)
-    action = torch.stack(actions)
-    reward = action.float().reshape(steps, 4, -1).sum(-1) * obs.squeeze(-1)
-    ends = torch.ones(steps, 4, dtype=torch.bool)
-    return Fragment(obs, action, reward, obs, ends, ~ends, (), {})
 
 
 def test_the_policy_step_by_hand():
@@ -203,57 +165,6 @@ def test_the_policy_step_leaves_the_value_alone():
     same = [torch.equal(p, b) for p, b in zip((*actor, *critic), before, strict=True)]
     assert same == [False] * len(actor) + [True] * len(critic)
     assert len(actor) + len(critic) == len(list(algorithm.policy.parameters()))
-
-
-def test_an_update_learns_from_the_fragments_before_with_what_they_are_worth_now():
-    torch.manual_seed(0)
-    algorithm = build(deep(BOX), n_steps=16, batch_size=64, n_fragments=3)
-    parts = [acted(algorithm)]
-    then = [algorithm.policy.distribution(parts[0].obs).log_prob(parts[0].action).detach()]
-    algorithm.update(parts[0])
-    parts.append(acted(algorithm))
-    then.append(algorithm.policy.distribution(parts[1].obs).log_prob(parts[1].action).detach())
-    seen, fitted = [], []
-    surrogate, value_loss = algorithm.surrogate, algorithm.value_loss
-    algorithm.surrogate = lambda batch: seen.append(batch) or surrogate(batch)
-    algorithm.value_loss = lambda batch: fitted.append(batch) or value_loss(batch)
-    value = [algorithm.policy.value(part.obs).detach() for part in parts]
-    now = algorithm.policy.distribution(parts[0].obs).log_prob(parts[0].action).detach()
-    algorithm.update(parts[1])
-
-    ratio = (now - then[0]).exp()
-    assert ratio.min() < 0.9  # the first update moved the policy
-    assert ratio.max() > 1.1
-    # every step ends its episode, so that an advantage is a reward less a value
-    newer, older = parts[1].reward - value[1], parts[0].reward - value[0]
-    expected = torch.cat([newer, ratio * older], 1).flatten()
-    assert torch.allclose(seen[0]["advantage"], expected, atol=1e-6)
-    assert torch.allclose(seen[0]["old_log_prob"], torch.cat([then[1], now], 1).flatten())
-    assert sum(len(batch["target"]) for batch in fitted) == 128
-    targets = torch.cat([batch["target"] for batch in fitted]).sort().values
-    wanted = torch.cat([parts[1].reward, ratio.clamp(max=1.0) * older + value[0]], 1)
-    assert torch.allclose(targets, wanted.flatten().sort().values, atol=1e-6)
-
-
-def test_a_checkpoint_holds_the_fragments_that_are_used_again():
-    def built():
-        return build(deep(BOX), n_steps=16, batch_size=64, n_fragments=2)
-
-    torch.manual_seed(0)
-    first, second, fresh = built(), built(), built()
-    first.update(acted(first))
-    for name, part in first.parts().items():
-        second.parts()[name].load_state_dict(part.state_dict())
-    second.actor.target_kl = first.actor.target_kl
-    fresh.policy.load_state_dict(first.policy.state_dict())
-    part = acted(first)
-    moved = []
-    for algorithm in (first, second, fresh):
-        torch.manual_seed(1)
-        algorithm.update(part)
-        moved.append(algorithm.actor.flat.clone())
-    assert torch.equal(moved[0], moved[1])
-    assert not torch.allclose(moved[0], moved[2])
 
 
 def test_curvature_may_be_measured_on_a_share_of_the_rows():

@@ -4,10 +4,14 @@ from gymnasium import spaces
 
 from rlrun.checkpoint import join_state, split_state
 from rlrun.data.recent import Recent
-from rlrun.types import Fragment
+from rlrun.inspection.plan import bytes_in
+from rlrun.types import EnvSpec, Fragment
 
 BOX = spaces.Box(-1.0, 1.0, (3,))
-CPU = torch.device("cpu")
+
+
+def built(count: int, space: spaces.Space = BOX) -> Recent:
+    return Recent(count, EnvSpec("recent", 2, space, spaces.Discrete(9)), torch.device("cpu"))
 
 
 def fragment(number: float, *, named=False) -> Fragment:
@@ -40,13 +44,13 @@ def numbers(joined: Fragment) -> list[float]:
 @pytest.mark.parametrize("named", [False, True])
 def test_the_newest_fragments_stand_side_by_side(named):
     space = spaces.Dict({"a/b": BOX, "c": spaces.Box(-1.0, 1.0, ())}) if named else BOX
-    recent = Recent(3, space, CPU)
+    recent = built(3, space)
     found = [numbers(recent.join(fragment(number, named=named))) for number in range(5)]
     assert found == [[0], [1, 0], [2, 1, 0], [3, 2, 1], [4, 3, 2]]
 
 
 def test_what_is_kept_does_not_change_with_the_collectors_tensors():
-    recent, first = Recent(2, BOX, CPU), fragment(1)
+    recent, first = built(2), fragment(1)
     recent.join(first)
     for column in (first.obs, first.action, first.reward, first.extra["log_prob"]):
         column.fill_(7)
@@ -56,7 +60,7 @@ def test_what_is_kept_does_not_change_with_the_collectors_tensors():
 
 
 def test_one_fragment_is_handed_on_as_it_is():
-    recent, only = Recent(1, BOX, CPU), fragment(1)
+    recent, only = built(1), fragment(1)
     assert recent.join(only) is only
     assert recent.join(only) is only
     assert recent.state_dict() == {}
@@ -66,10 +70,19 @@ def test_one_fragment_is_handed_on_as_it_is():
 @pytest.mark.parametrize("named", [False, True])
 def test_it_goes_through_a_checkpoint(count, expected, named):
     space = spaces.Dict({"c": spaces.Box(-1.0, 1.0, ()), "a/b": BOX}) if named else BOX
-    before, after = Recent(4, space, CPU), Recent(count, space, CPU)
+    before, after = built(4, space), built(count, space)
     for number in (1, 2, 3):
         before.join(fragment(number, named=named))
     after.load_state_dict(join_state(*split_state(before.state_dict())))
     assert numbers(after.join(fragment(9, named=named))) == expected
     after.load_state_dict({})  # an earlier run has none
     assert numbers(after.join(fragment(8, named=named))) == [8]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_it_will_take_is_known(named):
+    space = spaces.Dict({"a/b": BOX, "c": spaces.Box(-1.0, 1.0, ())}) if named else BOX
+    recent = built(3, space)
+    for number in (1.0, 2.0, 3.0):
+        recent.join(fragment(number, named=named))
+    assert bytes_in(recent.state_dict()) == recent.full_bytes(steps=4)

@@ -9,6 +9,7 @@ from rlrun.functional.returns import (
     explained_variance,
     generalized_advantage,
     same_shape,
+    temporal_difference,
     v_trace_advantage,
 )
 
@@ -73,18 +74,26 @@ def test_advantage_refuses_shapes_that_would_broadcast(wrong):
         generalized_advantage(*tensors, 0.5, 0.5)
 
 
-def traced(weight: Tensor, terminated=TERMINATED, truncated=TRUNCATED) -> list[float]:
-    result = v_trace_advantage(REWARD, VALUE, NEXT_VALUE, terminated, truncated, weight, 0.5, 0.5)
+def test_temporal_difference_by_hand():
+    # 1 + 1/2 - 1/2, 0 + 4/2 - 1, and at the end of the task 2 - 1/4
+    result = temporal_difference(REWARD, VALUE, NEXT_VALUE, TERMINATED, 0.5)
+    assert result.flatten().tolist() == [1.0, 1.0, 1.75]
+    with pytest.raises(ValueError, match="shapes differ"):
+        temporal_difference(REWARD, VALUE.squeeze(1), NEXT_VALUE, TERMINATED, 0.5)
+
+
+def traced(weight: Tensor, done=TERMINATED | TRUNCATED) -> list[float]:
+    result = v_trace_advantage(column(1, 1, 1.75), done, weight, 0.5, 0.5)
     assert result.shape == (3, 1)
     return result.flatten().tolist()
 
 
 def test_v_traces_advantage_by_hand():
-    # delta = 1, 1, 7/4 as above; a step's own weight does not matter, that of the next one does
+    # a step's own weight does not matter, that of the next one does
     assert traced(column(0.25, 1, 0.5)) == [1.25, 1.0, 1.75]
     assert traced(column(1, 0.5, 1)) == [1 + 1 / 8, 1.0, 1.75]
     # nothing comes over an episode's end, and all of it where none is
-    assert traced(column(1, 1, 0.5), truncated=flags(0, 0, 0)) == [
+    assert traced(column(1, 1, 0.5), done=flags(0, 0, 1)) == [
         1 + (1 + 0.875 / 4) / 4,
         1 + 0.875 / 4,
         1.75,
@@ -93,10 +102,12 @@ def test_v_traces_advantage_by_hand():
 
 def test_v_traces_advantage_for_the_policy_that_acted_is_the_usual_one():
     assert traced(column(1, 1, 1)) == advantage(TERMINATED, TRUNCATED)
-    long = [torch.randn(3 * DOUBLING, 2) for _ in range(3)]
-    ends = [torch.rand(3 * DOUBLING, 2) < 0.1 for _ in range(2)]
-    usual = generalized_advantage(*long, *ends, 0.9, 0.8)
-    assert torch.equal(v_trace_advantage(*long, *ends, torch.ones_like(usual), 0.9, 0.8), usual)
+    reward, value, next_value = (torch.randn(3 * DOUBLING, 2) for _ in range(3))
+    terminated, truncated = (torch.rand(3 * DOUBLING, 2) < 0.1 for _ in range(2))
+    usual = generalized_advantage(reward, value, next_value, terminated, truncated, 0.9, 0.8)
+    delta = temporal_difference(reward, value, next_value, terminated, 0.9)
+    found = v_trace_advantage(delta, terminated | truncated, torch.ones_like(usual), 0.9, 0.8)
+    assert torch.equal(found, usual)
 
 
 def test_v_traces_advantage_refuses_shapes_that_would_broadcast():

@@ -77,6 +77,12 @@ def test_what_cannot_be_served_is_refused_by_name(space, distribution, reason):
         head(space, distribution)
 
 
+@pytest.mark.parametrize("first", [2.0, 3.0, -20.0])
+def test_a_first_deviation_that_could_never_change_is_refused(first):
+    with pytest.raises(ConfigError, match=r"log_std_init: .* not between -20\.0 and 2\.0"):
+        head(BOX, "conditioned_gaussian", log_std_init=first)
+
+
 def test_the_first_policy_is_nearly_uniform():
     features = torch.randn(1000, 6)
     assert head(spaces.Discrete(4))(features).entropy().min() > 0.99 * math.log(4)
