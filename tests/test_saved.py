@@ -32,6 +32,17 @@ def test_an_older_run_is_what_it_was(words):
     assert "precision" not in old  # which stays as it is
 
 
+@pytest.mark.parametrize(
+    ("name", "key"), [("trpo", "n_fragments"), ("dqn", "loss"), ("sac", "n_step")]
+)
+def test_a_key_that_came_later_is_given(name, key):
+    world = "Pendulum-v1" if name == "sac" else "CartPole-v1"
+    made = recipe(f"algo={name}", f"env={world}", "preset=none").plain()
+    old = recipe(f"algo={name}", f"env={world}", "preset=none").plain()
+    del old["algo"][key]
+    assert check_saved(old, None).plain() == made
+
+
 def test_what_was_saved_stands():
     made = recipe("algo=ppo", "env=CartPole-v1", "precision=bfloat16").plain()
     assert completed(made) == made
