@@ -1,15 +1,17 @@
 """The newest fragments, for algorithms that learn from each of them more than once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from gymnasium import spaces
+from torch import Tensor
 
 from rlrun.data.capacity import bytes_of
 from rlrun.data.store import numbered, unnumbered
-from rlrun.types import EnvSpec, Fragment, Obs, map_obs
+from rlrun.types import EnvSpec, Fragment, map_obs
 
+SEEN = ("obs", "next_obs")
 COLUMNS = ("action", "reward", "terminated", "truncated")
 
 
@@ -30,8 +32,8 @@ class Recent:
         """Return a fragment and those before it as one, `[T, N * k, ...]`, the newest first."""
         every = [fragment, *self._kept]
         if self._count > 1:
-            self._kept = [_copied(fragment), *self._kept][: self._count - 1]
-        return _joined(every) if len(every) > 1 else fragment
+            self._kept = [_mapped(torch.clone, fragment), *self._kept][: self._count - 1]
+        return _mapped(_beside, *every) if len(every) > 1 else fragment
 
     def full_bytes(self, steps: int) -> int:
         """Return the bytes of all that is kept, of fragments of `steps` with one extra column."""
@@ -44,8 +46,7 @@ class Recent:
         return {
             str(age): {
                 **{name: getattr(fragment, name) for name in COLUMNS},
-                "obs": numbered(fragment.obs),
-                "next_obs": numbered(fragment.next_obs),
+                **{name: numbered(getattr(fragment, name)) for name in SEEN},
                 "extra": dict(fragment.extra),
             }
             for age, fragment in enumerate(self._kept)
@@ -57,31 +58,21 @@ class Recent:
         self._kept = [self._loaded(state[str(age)]) for age in ages]
 
     def _loaded(self, columns: Mapping[str, Any]) -> Fragment:
-        def placed(leaf: Any) -> Any:
-            return leaf.to(self._device)
-
-        seen = {
-            name: map_obs(placed, unnumbered(columns[name], self._keys))
-            for name in ("obs", "next_obs")
-        }
-        extra = {name: placed(column) for name, column in columns["extra"].items()}
-        return Fragment(**seen, **{n: placed(columns[n]) for n in COLUMNS}, carry=(), extra=extra)
+        values: dict[str, Any] = {name: columns[name] for name in (*COLUMNS, "extra")}
+        values |= {name: unnumbered(columns[name], self._keys) for name in SEEN}
+        fragment = Fragment(**values, carry=())
+        return _mapped(lambda leaf: leaf.to(self._device), fragment)
 
 
-def _copied(fragment: Fragment) -> Fragment:
-    obs: Obs = map_obs(torch.clone, fragment.obs)
-    next_obs: Obs = map_obs(torch.clone, fragment.next_obs)
-    columns = {name: getattr(fragment, name).clone() for name in COLUMNS}
-    extra = {name: column.clone() for name, column in fragment.extra.items()}
-    return Fragment(**columns, obs=obs, next_obs=next_obs, carry=(), extra=extra)
+def _mapped(function: Callable[..., Tensor], *every: Fragment) -> Fragment:
+    """Apply `function` to the tensors of fragments, column by column; what is carried goes."""
+    columns = {
+        name: map_obs(function, *(getattr(each, name) for each in every))
+        for name in (*SEEN, *COLUMNS)
+    }
+    extra = {name: function(*(each.extra[name] for each in every)) for name in every[0].extra}
+    return Fragment(**columns, carry=(), extra=extra)
 
 
-def _joined(every: list[Fragment]) -> Fragment:
-    def beside(*leaf: Any) -> Any:
-        return torch.cat(leaf, 1)
-
-    obs: Obs = map_obs(beside, *(each.obs for each in every))
-    next_obs: Obs = map_obs(beside, *(each.next_obs for each in every))
-    columns = {name: beside(*(getattr(each, name) for each in every)) for name in COLUMNS}
-    extra = {name: beside(*(each.extra[name] for each in every)) for name in every[0].extra}
-    return Fragment(**columns, obs=obs, next_obs=next_obs, carry=(), extra=extra)
+def _beside(*leaf: Tensor) -> Tensor:
+    return torch.cat(leaf, 1)

@@ -28,7 +28,7 @@ def generalized_advantage(
     `value` is V(s_t), `next_value` V of the true successor; all arguments are `[T, N]`.
     Source: Schulman et al. 2016, "High-dimensional continuous control using GAE", eq. 11-16.
     """
-    same_shape(reward, value, next_value, terminated, truncated)
+    same_shape(reward, truncated)
     delta = temporal_difference(reward, value, next_value, terminated, gamma)
     return decayed_sum(delta, gamma * gae_lambda * ~(terminated | truncated))
 
