@@ -174,6 +174,7 @@ def test_the_first_entry_is_the_innermost():
         (["episodic_life"], "needs a game of Atari"),
         (["atari"], "needs a game of Atari, such as env=ALE/Pong-v5"),
         ([{"name": "clip_reward", "low": 1, "high": 1}], "needs low below high"),
+        ([{"name": "time_limit", "steps": 10}], "needs a longer limit of its own than 10 steps"),
         (["flatten", "frame_stack", "grayscale"], "not Box(4, 2) of float32; else take it out"),
     ],
 )
@@ -198,12 +199,15 @@ def test_time_needs_a_limit():
         ([3], "3 is neither a name nor"),
         ([{"size": 3}], "is neither a name nor"),
         (["framestack"], "did you mean frame_stack?"),
-        (["zzz"], "there are frame_stack, grayscale"),
+        (["zzz"], "there are time_limit, frame_stack"),
         ([{"name": "frame_stack"}], "frame_stack.size: is missing"),
         ([{"name": "frame_stack", "size": 2, "sise": 3}], "did you mean frame_stack.size?"),
         ([{"name": "frame_stack", "size": 65}], "65 is not in [1, 64]"),
         ([{"name": "resize", "shape": [84, 100_000]}], "100000 is not in [1, 4096]"),
-        (["flatten"] * 17, "17 wrappers are more than 16"),
+        (["flatten"] * 21, "21 wrappers are more than 20"),
+        (["flatten", {"name": "time_limit", "steps": 9}], "time_limit stands first"),
+        ([{"name": "time_limit", "steps": 9}] * 2, "time_limit stands first"),
+        ([{"name": "time_limit", "steps": 0}], "0 is not in [1, inf)"),
     ],
 )
 def test_what_is_no_list_of_wrappers_is_said(value, message):
@@ -242,12 +246,12 @@ def test_select_shows_the_numbers_asked_for_in_their_order():
         )
 
 
-def test_only_lives_and_clipping_are_left_out_of_evaluation():
+def test_only_lives_limits_and_clipping_are_left_out_of_evaluation():
     made = recipe(f"env.wrappers=[{','.join(WRAPPERS)}]").run.env
     left = made.for_evaluation().wrappers
     assert {entry.name for entry in made.wrappers.entries} - {
         entry.name for entry in left.entries
-    } == {"episodic_life", "clip_reward"}
+    } == {"episodic_life", "clip_reward", "time_limit"}
     (atari,) = [each for each in left.plain() if each["name"] == "atari"]
     assert (atari["episodic_life"], atari["clip_reward"], atari["fire_reset"]) == (
         False,

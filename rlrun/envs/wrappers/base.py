@@ -17,6 +17,8 @@ class Wrapper(ABC):
 
     name: ClassVar[str]
     training_only: ClassVar[bool] = False
+    ends_games: ClassVar[bool] = False
+    """Whether an end it makes is that of a whole game; such an entry stands first."""
 
     @abstractmethod
     def wrap(self, env: AnyGym) -> AnyGym:

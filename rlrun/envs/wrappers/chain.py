@@ -7,12 +7,13 @@ from typing import Any, Self
 from gymnasium import error
 
 from rlrun.config import ConfigError, Problem, near_miss, parse
-from rlrun.envs.wrappers import actions, games, observations
+from rlrun.envs.wrappers import actions, games, limits, observations
 from rlrun.envs.wrappers.base import AnyGym, Wrapper
 
 WRAPPERS: dict[str, type[Wrapper]] = {
     kind.name: kind
     for kind in (
+        limits.TimeLimit,
         *(observations.FrameStack, observations.Grayscale, observations.Resize),
         *(observations.MaxAndSkip, games.EpisodicLife, games.NoopStart, games.FireReset),
         *(actions.ClipReward, actions.ActionRepeat, observations.Flatten, observations.OneHot),
@@ -20,7 +21,7 @@ WRAPPERS: dict[str, type[Wrapper]] = {
         observations.Select,
     )
 }
-LONGEST = 16
+LONGEST = 20
 """So many wrappers may be written; a file from elsewhere cannot ask for a million."""
 
 
@@ -37,7 +38,11 @@ class Wrappers:
             raise ValueError(f"{value!r} is not a list, write [a, {{name: b, size: 4}}]")
         if len(value) > LONGEST:
             raise ValueError(f"{len(value)} wrappers are more than {LONGEST}")
-        return cls(tuple(_entry(each) for each in value))
+        entries = tuple(_entry(each) for each in value)
+        for entry in entries[1:]:
+            if entry.ends_games:
+                raise ValueError(f"{entry.name} stands first and once, for it ends the game itself")
+        return cls(entries)
 
     def plain(self) -> list[dict[str, Any]]:
         """Return the list as JSON holds it."""
@@ -46,9 +51,10 @@ class Wrappers:
     def around(self, env: AnyGym) -> AnyGym:
         """Put everything around an environment; ConfigError names the wrapper that does not fit."""
         name = env.spec.id if env.spec else type(env.unwrapped).__name__
-        score = games.ScoreEnv(env) if self.scored else None
-        env = score or env
+        score = None
         for entry in self.entries:
+            if self.scored and score is None and not entry.ends_games:
+                env = score = games.ScoreEnv(env)
             if lacking := entry.needs(env):
                 fix = "else take it out of env.wrappers, whose order counts"
                 raise _refused(f"{entry.name} on {name} needs {lacking}; {fix}")
@@ -64,8 +70,9 @@ class Wrappers:
 
     @property
     def scored(self) -> bool:
-        """Whether rewards or ends are for training only, so that a game's score is told apart."""
-        return self.in_evaluation() != self
+        """Whether rewards or lives are for training only, so that a game's score is told apart."""
+        left = Wrappers(tuple(entry for entry in self.entries if not entry.ends_games))
+        return left.in_evaluation() != left
 
     def in_evaluation(self) -> "Wrappers":
         """Return those that stay where whole games are scored in their own rewards."""
