@@ -1,6 +1,7 @@
 """The script behind `make results`: figures to a table, rows that name what exists."""
 
 import importlib.util
+import shlex
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_an_unknown_row_is_refused(results):
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
 def test_every_row_is_a_run_with_a_preset(row):
     assert row["command"].startswith("rlrun train ")
-    words = row["command"].split()[2:]
+    words = shlex.split(row["command"])[2:]
     made = recipe(*words)
     algo, _, env = row["name"].partition("/")
     preset = f"{made.run.algo['name']}/{made.run.env.name}"

@@ -5,7 +5,8 @@ import torch
 
 from rlrun.envs.adapter import GymnasiumEnv, make_single
 from rlrun.envs.base import SCORE_KEY
-from tests.envs.test_wrappers import wrapped
+from rlrun.envs.wrappers.games import UNTOLD
+from tests.envs.test_wrappers import Counter, wrapped
 from tests.recipes import recipe
 
 
@@ -53,8 +54,35 @@ def test_a_time_limit_counts_the_frames_of_a_game_whose_actions_are_held():
     words = ("env=ALE/Pong-v5", "preset=none", "env.vectorization=sync")
     env = make_single(recipe(*words, "env.wrappers=[{name: time_limit, steps: 70}, atari]").run.env)
     env.reset(seed=0)  # up to 30 frames of no-ops and two of FIRE count as well
-    taken = 1
-    while not env.step(0)[3]:
-        taken += 1
+    taken = next(taken for taken in range(1, 40) if env.step(0)[3])
     assert 70 - 30 - 2 * 4 <= 4 * taken < 70 + 4
     env.close()
+
+
+def test_a_game_that_ends_before_the_time_limit_ends_as_ever():
+    env = wrapped({"name": "time_limit", "steps": 9}, env=Counter(end=4))
+    env.reset()
+    assert [env.step(0)[2:4] for _ in range(4)] == [(False, False)] * 3 + [(True, False)]
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_at_a_cut_the_true_last_observation_is_kept_and_nothing_terminated(vectorization):
+    words = ("env=CartPole-v1", f"env.vectorization={vectorization}")
+    cut = GymnasiumEnv(recipe(*words, "env.wrappers=[{name: time_limit, steps: 2}]").run.env, 1)
+    whole = GymnasiumEnv(recipe(*words).run.env, 1)
+    for env in (cut, whole):
+        env.reset(0)
+        env.step(torch.tensor([0]))
+    there, goes_on = cut.step(torch.tensor([1])), whole.step(torch.tensor([1]))
+    assert (there.truncated.tolist(), there.terminated.tolist()) == ([True], [False])
+    assert there.next_obs.tolist() == goes_on.obs.tolist() != there.obs.tolist()
+    cut.close()
+    whole.close()
+
+
+def test_games_that_no_episode_tells_do_not_pile_up():
+    env = wrapped({"name": "time_limit", "steps": 1}, "clip_reward")
+    for _ in range(50):
+        env.reset()
+        env.env.step(0)  # as a reset does that takes steps of its own
+    assert len(env.get_wrapper_attr("_finished")) == UNTOLD

@@ -41,7 +41,7 @@ class Wrappers:
         entries = tuple(_entry(each) for each in value)
         for entry in entries[1:]:
             if entry.ends_games:
-                raise ValueError(f"{entry.name} stands first and once, for it ends the game itself")
+                raise ValueError(f"{entry.name} cuts whole games; write it first, and only once")
         return cls(entries)
 
     def plain(self) -> list[dict[str, Any]]:

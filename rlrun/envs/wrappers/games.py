@@ -22,6 +22,8 @@ from rlrun.types import shown
 AnyWrapper = gym.Wrapper[Any, Any, Any, Any]
 Reset = tuple[Any, dict[str, Any]]
 NOOP, FIRE = 0, 1
+UNTOLD = 8
+"""So many games that finish in the steps of resets are remembered until an episode ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +133,7 @@ class ScoreEnv(AnyWrapper):
     def __init__(self, env: AnyGym) -> None:
         super().__init__(env)
         self._score = 0.0
-        self.finished: deque[float] = deque()
+        self.finished: deque[float] = deque(maxlen=UNTOLD)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Reset:
         """Start a game."""

@@ -12,10 +12,10 @@ from rlrun.envs.wrappers.base import AnyGym, Wrapper
 
 @dataclass(frozen=True, kw_only=True)
 class TimeLimit(Wrapper):
-    """Cuts episodes after some steps of the game itself. Not in evaluation.
+    """Cuts episodes after some steps of the game itself, if they last so long. Not in evaluation.
 
-    A cut is no end: what would have come is bootstrapped, as at the game's own limit (Pardo et al.
-    2018, Time limits in reinforcement learning, partial-episode bootstrapping).
+    The cut is `truncated`, like that of the game's own limit, and whoever bootstraps there does so
+    here (Pardo et al. 2018, Time limits in reinforcement learning, partial-episode bootstrapping).
     """
 
     name = "time_limit"
@@ -26,12 +26,6 @@ class TimeLimit(Wrapper):
     def wrap(self, env: AnyGym) -> AnyGym:
         """Put it around."""
         return TimeLimitEnv(env, self.steps)
-
-    def needs(self, env: AnyGym) -> str:
-        """Ask for a limit that this one shortens, where there is one."""
-        own = env.spec.max_episode_steps if env.spec else None
-        shorter = own is None or self.steps < own
-        return "" if shorter else f"a longer limit of its own than {self.steps} steps; it has {own}"
 
 
 class TimeLimitEnv(gym.wrappers.TimeLimit[Any, Any]):
