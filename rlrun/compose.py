@@ -5,7 +5,8 @@ without Hydra's structure check, so that the schema, which knows types and range
 fault of a command in one message instead of the first one with advice to "use +key".
 """
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,19 @@ class Composed:
     problems: list[Problem] = field(default_factory=list)
     doubtful: tuple[str, ...] = ()
     """Groups whose choice was unknown; a near miss stands in, and their keys prove nothing."""
+
+
+def as_words(values: Mapping[str, Any]) -> str:
+    """Return keys and values as words of a command, quoted for a shell where that is needed."""
+    return " ".join(shlex.quote(f"{key}={_written(value)}") for key, value in values.items())
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_written(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return str(value)
 
 
 def compose(arguments: list[str], config_dirs: list[Path]) -> Composed:

@@ -12,7 +12,7 @@ from rlrun import __version__, async_runner, checkpoint, rundir, runner
 from rlrun.accel.compiler import check_accel
 from rlrun.accel.precision import doubt
 from rlrun.build import Parts, assemble, build_parts
-from rlrun.compose import Composed, compose, to_yaml
+from rlrun.compose import Composed, as_words, compose, to_yaml
 from rlrun.device import check_device
 from rlrun.evaluate import Evaluation
 from rlrun.experiment import Experiment
@@ -163,7 +163,7 @@ def _introduce(
     composed, run = prepared.composed, prepared.recipe.run
     recipe, algorithm = prepared.recipe, parts.algorithm
     sizes = in_words(counts(algorithm))
-    changes = " ".join(f"{key}={value}" for key, value in composed.preset_changes.items())
+    changes = as_words(composed.preset_changes)
     rows = [
         f"rlrun {__version__}: {run.algo['name']} on {run.env.name}, seed {run.seed}",
         f"preset  {composed.preset}" + (f": {changes}" if changes else ""),

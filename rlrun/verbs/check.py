@@ -82,10 +82,11 @@ def show(report: dict[str, Any]) -> None:
 
 
 def _facts(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    from rlrun.compose import as_words
     from rlrun.inspection.network import in_words
 
     env, device, accel = report["environment"], report["device"], report["accel"]
-    changes = " ".join(f"{key}={value}" for key, value in report["preset_changes"].items())
+    changes = as_words(report["preset_changes"])
     yield "algorithm", f"{report['algorithm']} on {env['name']}"
     yield "preset", report["preset"] + (f": {changes}" if changes else "")
     yield "observation", env["observation_space"]

@@ -1,10 +1,12 @@
 """`rlrun check`: what a command would train, found out without training and without a trace."""
 
 import json
+import shlex
 
 import pytest
 
 from rlrun.cli import main
+from rlrun.compose import as_words, compose
 from rlrun.inspection import advice, speed
 from rlrun.inspection.advice import step_seconds
 from rlrun.launch import prepare
@@ -32,6 +34,16 @@ def check(capsys, *words):
 
 def keys(report):
     return [each["key"] for each in report["warnings"]]
+
+
+@pytest.mark.parametrize("name", ["trpo/LunarLanderContinuous-v3", "ppo/HalfCheetah-v5"])
+def test_what_a_preset_changes_can_be_written_in_its_place(name):
+    algo, _, env = name.partition("/")
+    made = compose([f"algo={algo}", f"env={env}"], [])
+    assert made.preset == name
+    words = shlex.split(as_words(made.preset_changes))
+    again = compose([f"algo={algo}", f"env={env}", "preset=none", *words], [])
+    assert {**again.values, "preset": name} == made.values
 
 
 def test_on_policy_counts_and_leaves_nothing_behind(capsys, tmp_path):
