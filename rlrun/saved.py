@@ -16,7 +16,6 @@ ADDED: tuple[tuple[str, str, Any, str], ...] = (
     ("network", "spectral_norm", False, "mlp"),
     ("algo", "sequence", {"burn_in": 8, "length": 16}, "dqn"),
     ("algo", "loss", "huber", "dqn"),
-    *(("algo", "exploration_spread", 0.0, name) for name in ("dqn", "pqn")),
     ("algo", "n_fragments", 1, "trpo"),
     *(("algo", "n_step", 1, name) for name in ("sac", "td3", "ddpg", "crossq")),
 )

@@ -33,8 +33,7 @@ def test_an_older_run_is_what_it_was(words):
 
 
 @pytest.mark.parametrize(
-    ("name", "key"),
-    [("trpo", "n_fragments"), ("dqn", "loss"), ("pqn", "exploration_spread"), ("sac", "n_step")],
+    ("name", "key"), [("trpo", "n_fragments"), ("dqn", "loss"), ("sac", "n_step")]
 )
 def test_a_key_that_came_later_is_given(name, key):
     world = "Pendulum-v1" if name == "sac" else "CartPole-v1"

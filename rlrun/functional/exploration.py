@@ -65,21 +65,10 @@ def best_actions(q: Tensor, ties: Ties) -> Tensor:
 
 
 def random_or_best(q: Tensor, epsilon: Tensor) -> Tensor:
-    """Draw the first of the best actions `[...]` or, with probability epsilon, one or `[...]`, any.
+    """Draw the first of the best actions `[...]` or, with probability epsilon, a scalar, any.
 
     The same as `sample_epsilon_greedy` with the first of ties, in half the operations.
     """
     best = q.argmax(-1)
     action = torch.randint(q.shape[-1], best.shape, device=q.device)
     return torch.where(torch.rand(best.shape, device=q.device) < epsilon, action, best)
-
-
-def powers(num_envs: int, spread: float) -> Tensor:
-    """Return to what powers of epsilon N environments explore, `[N]`: from 1 to 1 + spread.
-
-    Without a spread they are one number, `[]`, which serves any number of environments.
-
-    Source: Horgan et al. 2018, "Distributed prioritized experience replay", section 4.1 (actor i
-    of N explores with epsilon to the power of 1 + alpha i / (N - 1)).
-    """
-    return torch.linspace(1.0, 1.0 + spread, num_envs) if spread else torch.ones(())

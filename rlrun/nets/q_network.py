@@ -8,7 +8,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from rlrun.config import ConfigError, Problem, option
-from rlrun.functional.exploration import powers, random_or_best, sample_boltzmann
+from rlrun.functional.exploration import random_or_best, sample_boltzmann
 from rlrun.functional.schedules import Schedule
 from rlrun.nets.q_heads import QHead
 from rlrun.nets.torso import Network
@@ -25,11 +25,6 @@ class ValueExplorationConfig:
     exploration_fraction: float = option("part of the run epsilon falls in", above=0, at_most=1)
     exploration_initial_eps: float = option("first epsilon", at_least=0, at_most=1)
     exploration_final_eps: float = option("last epsilon", at_least=0, at_most=1)
-    exploration_spread: float = option(
-        "of N environments, the last explores with epsilon to the power of 1 + this, the first with"
-        " epsilon, those between in equal steps of the power",
-        at_least=0,
-    )
     temperature: Schedule = option("how evenly boltzmann spreads its actions", at_least=0)
 
     def rate(self) -> Schedule:
@@ -79,8 +74,7 @@ class QNetwork(WarmingPolicy):
         self.schedule = exploration.rate()
         self.steady = not self.boltzmann
         self._rate = self.schedule(0.0)
-        self._powers = powers(spec.num_envs, exploration.exploration_spread)
-        self.register_buffer("epsilon", self._epsilon(self._rate), persistent=False)
+        self.register_buffer("epsilon", torch.tensor(self._rate), persistent=False)
         self.kind = "none" if head is None else head.distributional
         dueling, noisy = (False, False) if head is None else (head.dueling, head.noisy)
         atoms = 0 if head is None or self.kind == "none" else head.n_atoms
@@ -94,17 +88,14 @@ class QNetwork(WarmingPolicy):
 
     @property
     def rate(self) -> float:
-        """The epsilon or the temperature; `epsilon` is the former as a tensor, `[N]` if spread."""
+        """The epsilon or the temperature; `epsilon` is the same as a tensor."""
         return self._rate
 
     @rate.setter
     def rate(self, rate: float) -> None:
         if rate != self._rate:
             self._rate = rate
-            self.epsilon.copy_(self._epsilon(rate))
-
-    def _epsilon(self, rate: float) -> Tensor:
-        return rate**self._powers
+            self.epsilon.fill_(rate)
 
     def forward(self, obs: Seen, noisy: bool = True) -> Tensor:
         """Return action values `[B, A]`, logits of the atoms or quantiles `[B, A, K]`.

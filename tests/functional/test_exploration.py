@@ -7,7 +7,6 @@ from rlrun.functional.exploration import (
     best_actions,
     boltzmann,
     epsilon_greedy,
-    powers,
     sample_boltzmann,
     sample_epsilon_greedy,
 )
@@ -71,10 +70,3 @@ def test_samples_have_the_probabilities(sample, probability, rate, ties):
     expected = probability(TIED, rate, ties)
     torch.testing.assert_close(frequency, expected, rtol=0.0, atol=0.01)
     assert not frequency[expected == 0.0].any()
-
-
-def test_environments_explore_by_powers_in_equal_steps():
-    assert powers(8, 7.0).tolist() == [1, 2, 3, 4, 5, 6, 7, 8]  # Horgan et al. 2018, alpha 7
-    assert powers(3, 1.0).tolist() == [1, 1.5, 2]
-    assert powers(4, 0.0).tolist() == 1
-    assert powers(1, 7.0).tolist() == [1]

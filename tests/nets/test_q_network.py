@@ -15,15 +15,12 @@ SPEC = EnvSpec("hand", 4, spaces.Box(-np.inf, np.inf, (2,), np.float32), spaces.
 NETWORK = mlp(8, init="uniform")
 
 
-def exploration(
-    kind: str = "epsilon_greedy", first: float = 0.5, spread: float = 0.0
-) -> ValueExplorationConfig:
+def exploration(kind: str = "epsilon_greedy", first: float = 0.5) -> ValueExplorationConfig:
     return ValueExplorationConfig(
         exploration=kind,
         exploration_fraction=0.5,
         exploration_initial_eps=first,
         exploration_final_eps=0.1,
-        exploration_spread=spread,
         temperature=Schedule.constant(2.0),
     )
 
@@ -59,27 +56,6 @@ def test_noise_has_the_size_it_is_meant_to_have():
     torch.testing.assert_close(drawn.var(0), wanted.expand(2), rtol=0.06, atol=0)
     grads = torch.autograd.grad(layer(features, True).sum(), list(layer.parameters()))
     assert all(grad.abs().sum() > 0 for grad in grads)
-
-
-def test_each_environment_has_an_epsilon_of_its_own():
-    network = QNetwork(exploration(spread=3.0), SPEC, NETWORK)
-    assert network.epsilon.tolist() == pytest.approx([1 / 2, 1 / 4, 1 / 8, 1 / 16])
-    network.rate = 0.1
-    assert network.epsilon.tolist() == pytest.approx([1e-1, 1e-2, 1e-3, 1e-4])
-    network.rate = 0.0
-    assert network.epsilon.tolist() == [0.0] * 4
-    assert QNetwork(exploration(), SPEC, NETWORK).epsilon.tolist() == 0.5
-
-
-def test_environments_explore_as_much_as_their_epsilons_say():
-    torch.manual_seed(0)
-    network = QNetwork(exploration(spread=3.0), SPEC, NETWORK)
-    obs = torch.randn(4, 2)
-    best = network.act(obs, (), explore=False).action
-    other = torch.stack([network.act(obs, (), explore=True).action != best for _ in range(6000)])
-    # a random action is another one in two of three cases; standard errors are below 0.007
-    expected = torch.tensor([1 / 2, 1 / 4, 1 / 8, 1 / 16]) * 2 / 3
-    torch.testing.assert_close(other.float().mean(0), expected, rtol=0, atol=0.02)
 
 
 def test_what_is_learned_becomes_action_values():
