@@ -53,7 +53,7 @@ def _written(value: Any) -> str:
         return f"{{{', '.join(f'{key}: {_written(each)}' for key, each in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_written, value))}]"
-    return str(value)
+    return "null" if value is None else str(value)
 
 
 def compose(arguments: list[str], config_dirs: list[Path]) -> Composed:
